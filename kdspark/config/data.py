@@ -1,0 +1,147 @@
+"""What the logs look like, how they are cleaned and split, and which features are built from them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from kdspark.config.base import Strict
+
+Format = Literal["parquet", "csv", "json"]
+TimestampUnit = Literal["s", "ms", "us", "timestamp", "ordinal"]
+
+
+class SourceConfig(Strict):
+    """Files of one kind: paths or globs, format, and the reader's options."""
+
+    paths: Annotated[list[str], Field(min_length=1)]
+    format: Format = "parquet"
+    delimiter: str = ","
+    header: bool = True
+
+    @field_validator("paths", mode="before")
+    @classmethod
+    def _one_path_is_a_list(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+
+class ColumnsConfig(Strict):
+    """The user's own column names for the interaction log.
+
+    `timestamp_unit` says how to read `timestamp`: epoch seconds, milli- or microseconds, a SQL timestamp (or its
+    ISO text), or "ordinal", a plain position that orders the events of a user and is no clock.
+    """
+
+    user: str
+    item: str
+    timestamp: str | None = None
+    timestamp_unit: TimestampUnit = "s"
+    weight: str | None = None
+
+
+class SideTableConfig(SourceConfig):
+    """A user or item table: its id column and which of its columns are features.
+
+    `multi_valued` maps a text column to its separator; an array column takes the separator "".
+    `dense` columns are arrays of numbers, all of one length (image or text embeddings).
+    """
+
+    id: str
+    categorical: list[str] = []
+    multi_valued: dict[str, str] = {}
+    numeric: list[str] = []
+    dense: list[str] = []
+
+
+class FiltersConfig(Strict):
+    """Which events stay.
+
+    Args:
+        min_weight: events with a smaller weight are left out (they are no quarantine case).
+        repeats: a user's later events on the same item: keep all, or only the first or last one. Exact duplicates
+            (same user, item and timestamp) always count once.
+        min_user_events, min_item_events: minimum counts; applied once, or until nothing changes if `k_core`.
+        max_bad_fraction: above this share of quarantined rows the night fails.
+    """
+
+    min_weight: float | None = None
+    repeats: Literal["all", "first", "last"] = "last"
+    min_user_events: int = Field(1, ge=1)
+    min_item_events: int = Field(1, ge=1)
+    k_core: bool = False
+    max_bad_fraction: float = Field(0.05, ge=0, le=1)
+
+
+class SplitConfig(Strict):
+    """How events become train, valid and test.
+
+    leave_one_out: per user by time, the last `n_test` events are test, the `n_valid` before them valid; users with
+        fewer than `n_test + n_valid + 1` events keep all of theirs in train.
+    temporal: the last `test_days` before the night's end are test, the `valid_days` before them valid (UTC).
+    random: by hash of (user, item, seed), `valid_fraction` and `test_fraction` of the events.
+    provided: `data.interactions` is train; `valid` (optional: else cut from train by hash) and `test` are read here.
+    """
+
+    kind: Literal["leave_one_out", "temporal", "random", "provided"] = "leave_one_out"
+    n_valid: int = Field(1, ge=1)
+    n_test: int = Field(1, ge=1)
+    valid_days: float = Field(7, gt=0)
+    test_days: float = Field(7, gt=0)
+    valid_fraction: float = Field(0.1, gt=0, lt=1)
+    test_fraction: float = Field(0.1, gt=0, lt=1)
+    valid: SourceConfig | None = None
+    test: SourceConfig | None = None
+
+    @model_validator(mode="after")
+    def _provided_needs_test(self) -> "SplitConfig":
+        if (self.kind == "provided") != (self.test is not None):
+            raise ValueError("`split.test` is given if, and only if, `split.kind` is 'provided'")
+        if self.valid_fraction + self.test_fraction >= 1:
+            raise ValueError("`valid_fraction` + `test_fraction` must leave something to train on")
+        return self
+
+
+class FeaturesConfig(Strict):
+    """Feature tables. `history_length` is L, the number of latest items kept per user in the feature table."""
+
+    history_length: int = Field(100, ge=1)
+    max_values: int = Field(8, ge=1, description="values kept of one multi-valued cell, in code order")
+    min_code_count: int = Field(1, ge=1, description="rarer category values share the code of 'unknown'")
+
+
+class ExamplesConfig(Strict):
+    """Training positions.
+
+    next_item: one example per (user, event): the events before it are the history, the event is the target;
+        at most the `max_positions` latest per user. Needs a log with an order.
+    set: one example per user: all training items are both history and targets (up to the two lengths), as for
+        logs without an order.
+    """
+
+    kind: Literal["next_item", "set"] = "next_item"
+    history_length: int = Field(50, ge=1)
+    max_positions: int = Field(100, ge=1)
+    max_targets: int = Field(1, ge=1, description="targets per example; with next_item, the next that many events")
+
+
+class DataConfig(Strict):
+    """Everything the prepare stage needs to know."""
+
+    interactions: SourceConfig
+    columns: ColumnsConfig
+    users: SideTableConfig | None = None
+    items: SideTableConfig | None = None
+    filters: FiltersConfig = FiltersConfig()
+    split: SplitConfig = SplitConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    examples: ExamplesConfig = ExamplesConfig()
+
+    @model_validator(mode="after")
+    def _order_where_needed(self) -> "DataConfig":
+        ordered = self.columns.timestamp is not None
+        if self.split.kind in ("leave_one_out", "temporal") and not ordered:
+            raise ValueError(f"a {self.split.kind} split needs `data.columns.timestamp`")
+        if self.split.kind == "temporal" and self.columns.timestamp_unit == "ordinal":
+            raise ValueError("a temporal split needs a clock; `timestamp_unit: ordinal` is none")
+        if self.examples.kind == "next_item" and not ordered:
+            raise ValueError("`examples.kind: next_item` needs `data.columns.timestamp`; use `set`")
+        return self

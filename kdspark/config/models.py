@@ -1,0 +1,179 @@
+"""Recommenders and how the trainable ones are trained. `kind` selects the model; each model has only its own keys."""
+
+from typing import Annotated, Literal, Union
+
+from pydantic import Field
+
+from kdspark.config.base import Strict
+
+
+class TrainingConfig(Strict):
+    """Optimisation of one neural model.
+
+    Args:
+        epochs: passes over the training rows, at most; early stopping keeps the best by validation NDCG@`valid_k`.
+        batch_size: rows per step and process.
+        learning_rate: peak rate of Adam; linear warm-up over `warmup` of all steps, then cosine decay to zero.
+        negatives: 0 for a full softmax over the catalogue, else the number of uniformly sampled items shared by a
+            batch (sampled softmax with log-frequency correction of the sampling).
+        label_smoothing: share of the hard target spread over the candidates.
+        patience: evaluations without a better validation metric before training stops.
+        eval_every: epochs between two validations (and checkpoints).
+        num_processes: 1 trains in the driver's process; more go through Spark's TorchDistributor.
+        precision: "bf16" trains under autocast.
+    """
+
+    epochs: int = Field(20, ge=1)
+    batch_size: int = Field(512, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup: float = Field(0.05, ge=0, lt=1)
+    clip_norm: float = Field(5.0, gt=0)
+    negatives: int = Field(0, ge=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    patience: int = Field(5, ge=1)
+    eval_every: int = Field(1, ge=1)
+    valid_k: int = Field(10, ge=1)
+    valid_users: int = Field(10_000, ge=1)
+    num_processes: int = Field(1, ge=1)
+    precision: Literal["float32", "bf16"] = "float32"
+
+
+class NeuralConfig(Strict):
+    """What all neural models share: scores are inner products of `dim`-dimensional vectors plus an item bias."""
+
+    dim: int = Field(32, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    item_ids: bool = True
+    item_features: bool = False
+    user_features: bool = False
+    training: TrainingConfig = TrainingConfig()
+
+
+class MFConfig(NeuralConfig):
+    """Matrix factorisation with free user vectors (Koren et al., 2009)."""
+
+    kind: Literal["mf"] = "mf"
+
+
+class BagConfig(NeuralConfig):
+    """MF whose user vector is a weighted bag of history items (as FISM, Kabbur et al., 2013): no user table."""
+
+    kind: Literal["bag"] = "bag"
+    history_length: int = Field(50, ge=1)
+    input_dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class SequenceConfig(NeuralConfig):
+    """What the encoders of an ordered history share; the last `history_length` items are read."""
+
+    history_length: int = Field(50, ge=1)
+    layers: int = Field(1, ge=1)
+    input_dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class GRUConfig(SequenceConfig):
+    """GRU over the history (GRU4Rec, Hidasi et al., 2016)."""
+
+    kind: Literal["gru"] = "gru"
+    hidden: int | None = Field(None, ge=1)
+
+
+class LSTMConfig(SequenceConfig):
+    """LSTM over the history."""
+
+    kind: Literal["lstm"] = "lstm"
+    hidden: int | None = Field(None, ge=1)
+
+
+class CNNConfig(SequenceConfig):
+    """Depthwise-separable causal convolutions with a bottleneck (after NextItNet, Yuan et al., 2019)."""
+
+    kind: Literal["cnn"] = "cnn"
+    kernel: int = Field(3, ge=2)
+    bottleneck: int | None = Field(None, ge=1)
+
+
+class TransformerConfig(SequenceConfig):
+    """Causal self-attention over the history (SASRec, Kang & McAuley, 2018)."""
+
+    kind: Literal["transformer"] = "transformer"
+    layers: int = Field(2, ge=1)
+    heads: int = Field(2, ge=1)
+
+
+class TwoTowerConfig(NeuralConfig):
+    """Feature two-tower: a bag of recent items and user features against item features (Covington et al., 2016)."""
+
+    kind: Literal["two_tower"] = "two_tower"
+    history_length: int = Field(50, ge=1)
+    hidden: int = Field(64, ge=1)
+    user_features: bool = True
+    item_features: bool = True
+    input_dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class EASEConfig(Strict):
+    """Closed-form item-item model (EASE, Steck, WWW'19): B = I - P diag(1/P), P = (X'X + l2 I)^-1."""
+
+    kind: Literal["ease"] = "ease"
+    l2: float = Field(250.0, gt=0)
+    recency_decay: float = Field(
+        1.0, gt=0, le=1, description="input weight of the n-th latest item is recency_decay**n; 1 = plain EASE"
+    )
+
+
+class ALSConfig(Strict):
+    """Spark MLlib's implicit-feedback ALS (Hu, Koren & Volinsky, 2008)."""
+
+    kind: Literal["als"] = "als"
+    rank: int = Field(32, ge=1)
+    iterations: int = Field(10, ge=1)
+    reg: float = Field(0.1, gt=0)
+    alpha: float = Field(10.0, gt=0)
+
+
+class PopularityConfig(Strict):
+    """The same list for everyone: items by number of training events."""
+
+    kind: Literal["popularity"] = "popularity"
+
+
+class PretrainedConfig(Strict):
+    """A recommender loaded from a folder that kdspark wrote (model.json, model.safetensors)."""
+
+    kind: Literal["pretrained"] = "pretrained"
+    path: str
+
+
+class EnsembleConfig(Strict):
+    """Weighted sum of members' scores, each standardised per user (z-scores over the catalogue)."""
+
+    kind: Literal["ensemble"] = "ensemble"
+    members: Annotated[list["RecommenderConfig"], Field(min_length=2)]
+    weights: list[float] | None = Field(None, description="one per member; default all 1")
+
+
+StudentConfig = Annotated[
+    Union[MFConfig, BagConfig, GRUConfig, LSTMConfig, CNNConfig, TwoTowerConfig, TransformerConfig],
+    Field(discriminator="kind"),
+]
+TrainableConfig = Union[MFConfig, BagConfig, GRUConfig, LSTMConfig, CNNConfig, TwoTowerConfig, TransformerConfig]
+RecommenderConfig = Annotated[
+    Union[
+        MFConfig,
+        BagConfig,
+        GRUConfig,
+        LSTMConfig,
+        CNNConfig,
+        TwoTowerConfig,
+        TransformerConfig,
+        EASEConfig,
+        ALSConfig,
+        PopularityConfig,
+        PretrainedConfig,
+        EnsembleConfig,
+    ],
+    Field(discriminator="kind"),
+]
+EnsembleConfig.model_rebuild()

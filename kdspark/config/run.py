@@ -1,0 +1,95 @@
+"""The whole night's configuration, and the sections that say how labels, distillation, scoring and evaluation work."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from kdspark.config.base import Strict
+from kdspark.config.data import DataConfig
+from kdspark.config.models import ALSConfig, EASEConfig, RecommenderConfig, StudentConfig
+
+
+class SoftLabelsConfig(Strict):
+    """The teacher's answers per training position: its `top_k` items in order, then `tail` items sampled by hash.
+
+    Items of the position's own history are masked if `mask_history`, so that the student learns to rank the rest.
+    """
+
+    top_k: int = Field(50, ge=1)
+    tail: int = Field(50, ge=0)
+    mask_history: bool = True
+    batch_size: int = Field(256, ge=1)
+
+
+class DistillConfig(Strict):
+    """loss = hard_weight * CE(hard) + lambda * T^2 * KL(teacher || student) on the candidates (Hinton et al., 2015).
+
+    Args:
+        lambda_: weight of the soft part (YAML key `lambda`); 0 trains the same student without distillation.
+        targets: "score": softmax(logits / T); "rank": p proportional to exp(-rank / rank_decay) over the teacher's
+            ordered top-K, zero on the tail, which teaches by being pushed down.
+        standardise: z-scores of the logits per row before the temperature ("score" only).
+        temperature: T, also divides the student's scores in the soft part.
+        candidates: softmax of the soft part over the row's "candidates", or the "catalogue" (full softmax).
+    """
+
+    lambda_: float = Field(1.0, ge=0, alias="lambda")
+    hard_weight: float = Field(1.0, ge=0)
+    temperature: float = Field(1.0, gt=0)
+    targets: Literal["score", "rank"] = "rank"
+    rank_decay: float = Field(10.0, gt=0)
+    standardise: bool = False
+    candidates: Literal["candidates", "catalogue"] = "candidates"
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> "DistillConfig":
+        if self.lambda_ == 0 and self.hard_weight == 0:
+            raise ValueError("`lambda` and `hard_weight` are both 0: nothing to learn from")
+        return self
+
+
+class ScoringConfig(Strict):
+    """The nightly list: k items per user, seen items left out, one output file per `rows_per_file` rows."""
+
+    k: int = Field(20, ge=1)
+    exclude_seen: bool = True
+    batch_size: int = Field(1024, ge=1)
+    memory_mib: int = Field(256, ge=16, description="bound of the top-k kernel's score tiles, per task")
+    rows_per_file: int = Field(5_000_000, ge=1)
+
+
+class EvaluationConfig(Strict):
+    """Metrics at each of `ks` on the full catalogue; intervals by Poisson bootstrap over users."""
+
+    ks: Annotated[list[int], Field(min_length=1)] = [5, 10, 20]
+    bootstrap: int = Field(1000, ge=100)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    activity_bounds: list[int] = [20, 100]
+    head_share: float = Field(0.2, gt=0, lt=1, description="share of items, by popularity, that make up the head")
+
+
+BaselineConfig = Annotated[ALSConfig | EASEConfig, Field(discriminator="kind")]
+
+
+class SparkConfig(Strict):
+    """Session settings. Under spark-submit the submitted ones win; only performance and memory keys are allowed."""
+
+    master: str | None = Field(None, description="for example local[2,4]; None: spark-submit's, else local[*,4]")
+    settings: dict[str, str] = {}
+
+
+class Config(Strict):
+    """One night. See conf/ for commented examples."""
+
+    name: str = Field("kdspark", pattern=r"^[A-Za-z0-9_-]+$")
+    seed: int = Field(42, ge=0, lt=2**31)
+    data: DataConfig
+    teacher: RecommenderConfig
+    student: StudentConfig
+    baselines: list[BaselineConfig] = [ALSConfig()]
+    soft_labels: SoftLabelsConfig = SoftLabelsConfig()
+    distill: DistillConfig = DistillConfig()  # type: ignore[call-arg]
+    refit: bool = False
+    scoring: ScoringConfig = ScoringConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    spark: SparkConfig = SparkConfig()

@@ -1,0 +1,57 @@
+"""Every error a user can cause. Each message says what happened, where, and what to do about it.
+
+A `KdsparkError` is printed as one line, without a stack trace, and sets the exit code of the job;
+any other exception is a bug in kdspark and keeps its trace.
+"""
+
+
+class KdsparkError(Exception):
+    """Base of all errors with a known remedy.
+
+    Args:
+        problem: what happened, and where (file, column, key, stage).
+        remedy: what the user can do about it, as an instruction.
+    """
+
+    exit_code = 1
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem} {remedy}".strip())
+        self.problem = problem
+        self.remedy = remedy
+
+
+class ConfigError(KdsparkError):
+    """The configuration is not valid: unknown key, wrong type, impossible combination."""
+
+    exit_code = 2
+
+
+class InputError(KdsparkError):
+    """The input data cannot be used: missing file or column, wrong type, nothing left after cleaning."""
+
+    exit_code = 3
+
+
+class StageError(KdsparkError):
+    """A stage cannot run, because an earlier one is missing or its output is damaged."""
+
+    exit_code = 4
+
+
+class TrainingError(KdsparkError):
+    """Training had to stop: non-finite loss, rows lost by the feed, no usable checkpoint."""
+
+    exit_code = 5
+
+
+class PublishError(KdsparkError):
+    """The staged recommendations may not be published, or the published ones cannot be read."""
+
+    exit_code = 6
+
+
+class ModelError(KdsparkError):
+    """A model folder is missing, damaged, or does not fit the tables it is used with."""
+
+    exit_code = 7

@@ -1,0 +1,1 @@
+"""Recommenders: encoders, closed-form models, ensembles and their storage. Imports torch, never pyspark."""

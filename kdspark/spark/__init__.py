@@ -1,0 +1,1 @@
+"""Spark side: session, ingest, ids, split, features, metrics. Imports pyspark, never torch."""

@@ -1,0 +1,1 @@
+"""One module per stage: tables in, tables and a manifest out."""
