@@ -1,0 +1,28 @@
+"""Run folders, manifests and the published pointer: everything kdspark knows about its own disk layout.
+
+ROOT/stages/<stage>/<key>/         a finished stage: its tables or models, and manifest.json, written last.
+                                   The key is a digest of inputs, configuration, seed and version, so a stage
+                                   with unchanged inputs finds its own output again.
+ROOT/runs/<date>/<run_id>/         one night: run.json (stage -> folder), comparison.json, report.html
+ROOT/published/<date>/<run_id>/    recommendations/ and manifest.json; never changed once visible
+ROOT/latest.json                   the pointer to the newest published run; replaced by an atomic rename
+"""
+
+from kdspark.workspace.files import digest_of, read_json, sha256_file, tree_size, write_json
+from kdspark.workspace.layout import Manifest, Workspace, parse_date
+from kdspark.workspace.published import Published, latest_published, publish_run, published_before
+
+__all__ = [
+    "Manifest",
+    "Published",
+    "Workspace",
+    "digest_of",
+    "latest_published",
+    "parse_date",
+    "publish_run",
+    "published_before",
+    "read_json",
+    "sha256_file",
+    "tree_size",
+    "write_json",
+]

@@ -1,0 +1,140 @@
+"""Where stages and runs live below ROOT, and the manifest that makes a stage folder a finished one."""
+
+import datetime as dt
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kdspark.errors import ConfigError, StageError
+from kdspark.workspace.files import read_json, sync_folder, write_json
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a finished stage says of itself.
+
+    Attributes:
+        stage: name of the stage.
+        key: digest of everything that determines the output; also the folder's name.
+        inputs: upstream stage -> its key.
+        config: the configuration sections the stage depends on.
+        rows: table name -> row count.
+        facts: whatever else the stage found out (metrics, sizes, the pinned input files).
+        seconds: wall time.
+        versions: kdspark and library versions.
+        created: UTC time, ISO 8601.
+    """
+
+    stage: str
+    key: str
+    inputs: dict[str, str]
+    config: dict[str, Any]
+    rows: dict[str, int] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    versions: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+
+
+def parse_date(text: str) -> dt.date:
+    """A strict ISO date (YYYY-MM-DD).
+
+    Raises:
+        ConfigError: anything else; a date becomes part of paths, so nothing else may pass.
+    """
+    try:
+        date = dt.date.fromisoformat(text)
+    except ValueError:
+        date = None  # type: ignore[assignment]
+    if date is None or date.isoformat() != text:
+        raise ConfigError(f"--date {text!r} is not a date.", "Write it as YYYY-MM-DD, such as 1998-04-23.")
+    return date
+
+
+class Workspace:
+    """The folders below one ROOT.
+
+    Args:
+        root: created if it does not exist.
+
+    Raises:
+        ConfigError: the folder cannot be created or written.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).absolute()
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--root {self.root}: {error.strerror}.", "Name a folder you can write to.") from error
+        if not os.access(self.root, os.W_OK):
+            raise ConfigError(f"--root {self.root}: not writable.", "Name a folder you can write to.")
+
+    def stage_folder(self, stage: str, key: str) -> Path:
+        return self.root / "stages" / stage / key[:20]
+
+    def finished(self, stage: str, key: str) -> Manifest | None:
+        """The manifest of a finished stage, or None if it has to run."""
+        path = self.stage_folder(stage, key) / MANIFEST
+        try:
+            manifest = Manifest(**read_json(path))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise StageError(
+                f"{path}: damaged manifest ({error}).", f"Delete {path.parent} and run the stage again."
+            ) from error
+        return manifest if manifest.key == key else None
+
+    @contextmanager
+    def staging(self, stage: str, key: str) -> Iterator[Path]:
+        """A scratch folder for a stage's output; `finish` makes it the stage's folder. Removed on any failure."""
+        parent = self.root / "stages" / stage
+        folder = parent / f"staging-{key[:20]}-{uuid.uuid4().hex[:8]}"
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def finish(self, staged: Path, manifest: Manifest) -> Path:
+        """Write the manifest into a staged folder and rename the folder to its final place."""
+        write_json(staged / MANIFEST, asdict(manifest))
+        final = self.stage_folder(manifest.stage, manifest.key)
+        if final.exists():  # left by a killed run, or finished by another one meanwhile: the same content either way
+            shutil.rmtree(final)
+        staged.rename(final)
+        sync_folder(final.parent)
+        return final
+
+    def checkpoints(self, stage: str, key: str) -> Path:
+        """Folder for a stage's checkpoints. It outlives a killed run, so that training resumes."""
+        folder = self.root / "checkpoints" / stage / key[:20]
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def run_folder(self, date: dt.date, run_id: str) -> Path:
+        return self.root / "runs" / date.isoformat() / run_id
+
+    def newest_run(self, date: dt.date) -> Path:
+        """Folder of the latest evaluated run of a date.
+
+        Raises:
+            StageError: there is none.
+        """
+        folder = self.root / "runs" / date.isoformat()
+        try:
+            run_id = str(read_json(folder / "newest.json")["run_id"])
+        except (OSError, ValueError, KeyError) as error:
+            raise StageError(
+                f"{folder}: no evaluated run for {date}.",
+                f"Run `kdspark run --date {date} --root {self.root} --config …` first.",
+            ) from error
+        return folder / run_id

@@ -1,0 +1,102 @@
+"""Publishing: a finished folder becomes visible at once, by replacing one small pointer file.
+
+Readers resolve the pointer once and then read a folder that never changes again. A pointer for an older date than
+the current one is recorded for its date but does not move `latest` back.
+"""
+
+import datetime as dt
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdspark.errors import PublishError
+from kdspark.workspace.files import read_json, sha256_file, sync_folder, write_json
+from kdspark.workspace.layout import MANIFEST, Workspace
+
+POINTER = "latest.json"
+TABLE = "recommendations"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published run: its date, id, table folder and manifest."""
+
+    date: dt.date
+    run_id: str
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def table(self) -> Path:
+        """Folder of the recommendations table; `spark.read.parquet` of it works."""
+        return self.folder / TABLE
+
+
+def publish_run(workspace: Workspace, date: dt.date, run_id: str, staged_table: Path, facts: dict[str, Any]) -> Path:
+    """Copy a staged table into the published area, hash it, and move the pointers.
+
+    Args:
+        staged_table: folder of Parquet files; left as it is.
+        facts: recorded in the manifest beside files, sizes and hashes (rows, model version, stage folders, …).
+
+    Returns:
+        The published table's folder.
+    """
+    parent = workspace.root / "published" / date.isoformat()
+    final = parent / run_id
+    if not (final / MANIFEST).exists():
+        scratch = parent / f"staging-{run_id}-{uuid.uuid4().hex[:8]}"
+        try:
+            shutil.copytree(staged_table, scratch / TABLE, ignore=shutil.ignore_patterns("_*", ".*"))
+            files = {
+                str(path.relative_to(scratch)): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+                for path in sorted((scratch / TABLE).rglob("*.parquet"))
+            }
+            manifest = {"date": date.isoformat(), "run_id": run_id, "files": files, **facts}
+            write_json(scratch / MANIFEST, manifest)
+            shutil.rmtree(final, ignore_errors=True)
+            scratch.rename(final)
+            sync_folder(parent)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    pointer = {"date": date.isoformat(), "run_id": run_id}
+    write_json(parent / POINTER, pointer)
+    current = latest_published(workspace, required=False)
+    if current is None or current.date <= date:
+        write_json(workspace.root / POINTER, pointer)
+    return final / TABLE
+
+
+def latest_published(workspace: Workspace, required: bool = True) -> Published | None:
+    """The run that `latest.json` points to; None (or PublishError if `required`) when nothing is published yet."""
+    return _resolve(workspace, workspace.root / POINTER, required)
+
+
+def published_before(workspace: Workspace, date: dt.date) -> Published | None:
+    """The newest published run of an earlier date: where tonight's vocabulary continues from."""
+    folder = workspace.root / "published"
+    dates = sorted((path.name for path in folder.glob("????-??-??") if path.name < date.isoformat()), reverse=True)
+    for name in dates:
+        found = _resolve(workspace, folder / name / POINTER, required=False)
+        if found is not None:
+            return found
+    return None
+
+
+def _resolve(workspace: Workspace, pointer_path: Path, required: bool) -> Published | None:
+    try:
+        pointer = read_json(pointer_path)
+        date = dt.date.fromisoformat(pointer["date"])
+        folder = workspace.root / "published" / date.isoformat() / str(pointer["run_id"])
+        return Published(date, str(pointer["run_id"]), folder, read_json(folder / MANIFEST))
+    except FileNotFoundError as error:
+        if not required and not pointer_path.exists():
+            return None
+        raise PublishError(
+            f"{pointer_path}: nothing is published here ({error.filename} is missing).",
+            "Run `kdspark run` or `kdspark publish` first.",
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PublishError(f"{pointer_path}: damaged pointer ({error}).", "Publish again.") from error
