@@ -1,0 +1,150 @@
+"""Soft labels in Spark: the teacher's ordered top-K plus a sampled tail for every training position, with logits.
+
+The top-K is exact and deterministic; only the tail is sampled, by a counter-based hash of (seed, user, position),
+so that the labels do not depend on how Spark partitions the work.
+
+Legend: B positions of a batch, N items, D dims, K top items, S tail items, C = K + S.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from kdspark import tables
+from kdspark.bridge.arrow import list_array, rebatch, user_batch
+from kdspark.bridge.scoring import encode
+from kdspark.bridge.shipping import Shipped, ship
+from kdspark.config import SoftLabelsConfig
+from kdspark.ranking.hashing import splitmix64
+from kdspark.ranking.topk import top_k
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from kdspark.models.batch import UserBatch
+    from kdspark.models.storage import Serving
+
+_OVERSAMPLE = 2  # tail draws per slot; draws that hit the top-K, the history or an earlier draw are thrown away
+_CHUNK_FLOATS = 1 << 24  # bound of the gathered item vectors when the candidates' scores are computed: 64 MiB
+
+
+def label_examples(
+    examples: "DataFrame", bundle: Path, config: SoftLabelsConfig, teacher_id: str, seed: int
+) -> "DataFrame":
+    """Add the teacher's candidates and logits to every example.
+
+    Args:
+        examples: rows of table "examples".
+        bundle: the teacher's serving bundle.
+        config: K, S, whether items of the history are masked, and rows per batch.
+        teacher_id: recorded in every row.
+        seed: of the tail.
+
+    Returns:
+        A lazy, map-only frame with schema `tables.SCHEMAS["soft_labels"]`. Candidates hold the top-K in order, then
+        the tail; PAD (logit 0) where the catalogue has too few items.
+    """
+    task = _LabelTask(ship(examples.sparkSession, bundle), config, teacher_id, seed)
+    return examples.select(*tables.columns("examples")).mapInArrow(task, tables.ddl("soft_labels"))
+
+
+@dataclass(frozen=True)
+class _LabelTask:
+    shipped: Shipped
+    config: SoftLabelsConfig
+    teacher_id: str
+    seed: int
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in rebatch(batches, self.config.batch_size):
+            users = user_batch(batch).pad_to(self.config.batch_size)
+            positions_B = np.asarray(batch.column(tables.POSITION), np.int64)
+            candidates_BC, logits_BC = self._label(self.shipped.load(), users, positions_B)
+            rows = batch.num_rows
+            yield pa.RecordBatch.from_arrays(
+                [
+                    *batch.columns,
+                    list_array(candidates_BC[:rows], pa.int32()),
+                    list_array(logits_BC[:rows], pa.float32()),
+                    pa.array([self.teacher_id] * rows, pa.string()),
+                ],
+                names=tables.columns("soft_labels"),
+            )
+
+    def _label(
+        self, serving: "Serving", users: "UserBatch", positions_B: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        users_BD, _ = encode(serving, users)
+        history_BL = users.history.numpy()
+        items_ND, allowed_N = serving.items_ND_numpy, serving.allowed_N_numpy
+        seen = _as_csr(history_BL) if self.config.mask_history else None
+        top_BK, top_scores_BK = top_k(users_BD, items_ND, self.config.top_k, seen, allowed_N)
+        keys_B = splitmix64(users.user_idx.numpy(), self.seed)
+        keys_B[: len(positions_B)] = splitmix64(positions_B, keys_B[: len(positions_B)])
+        excluded = np.concatenate([top_BK, history_BL], axis=1) if self.config.mask_history else top_BK
+        tail_BS = sample_tail(keys_B, np.flatnonzero(allowed_N), excluded, self.config.tail)
+        tail_scores_BS = _scores_of(users_BD, items_ND, tail_BS)
+        candidates_BC = np.concatenate([top_BK, tail_BS], axis=1).astype(np.int32)
+        logits_BC = np.concatenate([top_scores_BK, tail_scores_BS], axis=1).astype(np.float32)
+        logits_BC[candidates_BC == tables.PAD] = 0.0
+        return candidates_BC, logits_BC
+
+
+def sample_tail(
+    keys_B: npt.NDArray[np.uint64],
+    allowed: npt.NDArray[np.int64],
+    excluded_BX: npt.NDArray[np.integer],
+    size: int,
+) -> npt.NDArray[np.int32]:
+    """Up to `size` distinct allowed items per row, uniform over those not excluded; PAD where draws ran out.
+
+    Args:
+        keys_B: one hash key per row; equal keys draw equal items.
+        allowed: item_idx to draw from.
+        excluded_BX: items a row must not draw; PAD entries are ignored.
+    """
+    rows = len(keys_B)
+    if size == 0 or len(allowed) == 0:
+        return np.full((rows, size), tables.PAD, np.int32)
+    draws = max(size * _OVERSAMPLE, size + 16)
+    counter = np.arange(draws, dtype=np.int64)[None, :]
+    hashed = splitmix64(counter, keys_B[:, None])
+    picks = allowed[(hashed % np.uint64(len(allowed))).astype(np.int64)]
+    everything = np.concatenate([excluded_BX.astype(np.int64), picks], axis=1)
+    order = np.argsort(everything, axis=1, kind="stable")
+    ordered = np.take_along_axis(everything, order, axis=1)
+    repeated = np.zeros_like(ordered, dtype=bool)
+    repeated[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+    dropped = np.zeros_like(repeated)
+    np.put_along_axis(dropped, order, repeated, axis=1)  # stable sort: excluded and earlier draws come first
+    kept = ~dropped[:, excluded_BX.shape[1] :]
+    slot = np.where(kept, np.cumsum(kept, axis=1) - 1, size)
+    tail = np.full((rows, size + 1), tables.PAD, np.int64)
+    inside = slot < size
+    tail[np.nonzero(inside)[0], slot[inside]] = picks[inside]
+    return tail[:, :size].astype(np.int32)
+
+
+def _as_csr(history_BL: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    present = history_BL != tables.PAD
+    return np.concatenate([[0], np.cumsum(present.sum(axis=1))]), history_BL[present]
+
+
+def _scores_of(
+    users_BD: npt.NDArray[np.float32], items_ND: npt.NDArray[np.float32], items_BS: npt.NDArray[np.int32]
+) -> npt.NDArray[np.float32]:
+    """Inner products of each user with its own items; PAD scores 0."""
+    rows, size = items_BS.shape
+    scores_BS = np.zeros((rows, size), np.float32)
+    step = max(1, _CHUNK_FLOATS // max(1, size * users_BD.shape[1]))
+    for start in range(0, rows, step):
+        part = slice(start, start + step)
+        vectors = items_ND[np.maximum(items_BS[part], 0)]
+        scores_BS[part] = np.matmul(vectors, users_BD[part][:, :, None])[:, :, 0]
+    scores_BS[items_BS == tables.PAD] = 0.0
+    return scores_BS

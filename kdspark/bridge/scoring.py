@@ -1,0 +1,163 @@
+"""Top-k lists for users in Spark: encode a batch of users, one exact top-k pass over the catalogue.
+
+Users that the model knows nothing of (no id it was trained on, no history, no features) get the most popular items
+and say so in `reason`. Used for the nightly lists and for evaluation, so both measure the same code.
+
+Legend: B users of a batch, N items, D dims, K list length.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from kdspark import tables
+from kdspark.bridge.arrow import compact_lists, ragged_lists, rebatch, user_batch
+from kdspark.bridge.shipping import Shipped, ship
+from kdspark.ranking.topk import top_k
+
+if TYPE_CHECKING:
+    from pyspark.accumulators import Accumulator
+    from pyspark.sql import DataFrame
+
+    from kdspark.models.batch import UserBatch
+    from kdspark.models.storage import Serving
+
+SEEN = "seen"
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Task seconds spent in the user encoder and in the top-k kernel, summed over all tasks."""
+
+    encode: "Accumulator[float]"
+    score: "Accumulator[float]"
+
+
+def rank_users(
+    users: "DataFrame",
+    seen: "DataFrame | None",
+    bundle: Path,
+    k: int,
+    batch_size: int,
+    memory_mib: int,
+) -> tuple["DataFrame", Timing]:
+    """The k best items of every user, best first.
+
+    Args:
+        users: rows of table "users" (or a selection of them); further columns are dropped.
+        seen: (user_idx, seen ARRAY<INT>), items to leave out; users without a row have none.
+        bundle: folder of a serving bundle.
+        k: list length; a list is shorter only where fewer items remain.
+        batch_size: users encoded at a time; batches are padded to it, so that a user's scores do not depend on
+            which others share the batch.
+        memory_mib: bound of the kernel's score tiles per task.
+
+    Returns:
+        A lazy frame with schema `tables.SCHEMAS["ranked"]`, and timings that are filled in as it is computed.
+    """
+    spark = users.sparkSession
+    shipped = ship(spark, bundle)
+    timing = Timing(spark.sparkContext.accumulator(0.0), spark.sparkContext.accumulator(0.0))
+    rows = users.select(*_INPUT)
+    if seen is not None:
+        rows = rows.join(seen, tables.USER_IDX, "left")
+    task = _RankTask(shipped, k, batch_size, memory_mib, seen is not None, timing)
+    return rows.mapInArrow(task, tables.ddl("ranked")), timing
+
+
+_INPUT = [tables.USER_IDX, tables.HISTORY, tables.CODES, tables.NUMBERS, tables.VECTOR]
+
+
+@dataclass(frozen=True)
+class _RankTask:
+    """What runs in a worker; small to ship: the model comes by file."""
+
+    shipped: Shipped
+    k: int
+    batch_size: int
+    memory_mib: int
+    with_seen: bool
+    timing: Timing
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in rebatch(batches, self.batch_size):
+            yield self._rank(batch, self.shipped.load())
+
+    def _rank(self, batch: pa.RecordBatch, serving: "Serving") -> pa.RecordBatch:
+        from time import perf_counter
+
+        started = perf_counter()
+        users = user_batch(batch).pad_to(self.batch_size)
+        users_BD, known_B = encode(serving, users)
+        encoded = perf_counter()
+        seen = ragged_lists(batch, SEEN) if self.with_seen else None
+        if seen is not None:
+            seen = _pad_csr(seen, self.batch_size)
+        items_BK, scores_BK = top_k(
+            users_BD, serving.items_ND_numpy, self.k, seen, serving.allowed_N_numpy, self.memory_mib
+        )
+        if not known_B.all():
+            popular = _popular(serving, int((~known_B).sum()), _select_csr(seen, ~known_B), self.k, self.memory_mib)
+            items_BK[~known_B], scores_BK[~known_B] = popular
+        self.timing.encode.add(encoded - started)
+        self.timing.score.add(perf_counter() - encoded)
+        return _ranked(batch, items_BK, scores_BK, known_B)
+
+
+def encode(serving: "Serving", users: "UserBatch") -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """User vectors [B, D] and, per user, whether the model knows anything of them [B]."""
+    import torch
+
+    with torch.inference_mode():
+        users_BD = serving.encode_users(users).to(torch.float32).cpu().numpy()
+        known_B = serving.encodable(users).cpu().numpy()
+    return np.ascontiguousarray(users_BD), known_B
+
+
+def _popular(
+    serving: "Serving", rows: int, seen: tuple[Ints, Ints] | None, k: int, memory_mib: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """Popularity through the same kernel: one dimension, every user 1, every item its share of events."""
+    counts_N = serving.popularity_N_numpy.astype(np.float64)
+    share_N = (counts_N / max(counts_N.sum(), 1.0)).astype(np.float32)
+    return top_k(np.ones((rows, 1), np.float32), share_N[:, None], k, seen, serving.allowed_N_numpy, memory_mib)
+
+
+def _pad_csr(csr: tuple[Ints, Ints], rows: int) -> tuple[Ints, Ints]:
+    indptr, indices = csr
+    return np.concatenate([indptr, np.full(rows + 1 - len(indptr), indptr[-1])]), indices
+
+
+def _select_csr(csr: tuple[Ints, Ints] | None, keep_B: npt.NDArray[np.bool_]) -> tuple[Ints, Ints] | None:
+    if csr is None:
+        return None
+    indptr, indices = csr
+    lengths = np.diff(indptr)
+    return np.concatenate([[0], np.cumsum(lengths[keep_B])]), indices[np.repeat(keep_B, lengths)]
+
+
+def _ranked(
+    batch: pa.RecordBatch,
+    items_BK: npt.NDArray[np.int32],
+    scores_BK: npt.NDArray[np.float32],
+    known_B: npt.NDArray[np.bool_],
+) -> pa.RecordBatch:
+    rows = batch.num_rows
+    items_BK, scores_BK, known_B = items_BK[:rows], scores_BK[:rows], known_B[:rows]
+    kept_BK = items_BK >= 0
+    reasons = np.where(known_B, tables.REASON_MODEL, tables.REASON_COLD_START)
+    return pa.RecordBatch.from_arrays(
+        [
+            batch.column(tables.USER_IDX),
+            compact_lists(items_BK, kept_BK, pa.int32()),
+            compact_lists(scores_BK, kept_BK, pa.float32()),
+            pa.array(reasons.tolist(), pa.string()),
+        ],
+        names=tables.columns("ranked"),
+    )
