@@ -1,0 +1,64 @@
+"""Reading and writing kdspark's own tables as Parquet: schemas enforced, rows counted from the footers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+from pyspark.sql import functions as F
+
+from kdspark import tables
+from kdspark.errors import StageError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_ROW_GROUP_BYTES = 8 << 20  # small row groups shuffle well and bound the trainer's memory
+
+
+def uri(path: Path) -> str:
+    """A local path for Spark, whatever the cluster's default file system is."""
+    return f"file://{path.absolute()}"
+
+
+def read_table(spark: "SparkSession", folder: Path) -> "DataFrame":
+    """Read a table that `write_table` wrote.
+
+    Raises:
+        StageError: the folder is not there.
+    """
+    if not folder.is_dir():
+        raise StageError(f"{folder}: table not found.", "Delete the stage's folder and run it again.")
+    return spark.read.parquet(uri(folder))
+
+
+def write_table(frame: "DataFrame", table: str, folder: Path) -> int:
+    """Write a frame as Parquet, with exactly the columns and types of its schema.
+
+    Args:
+        frame: has at least the table's columns; external ids keep their type.
+        table: a key of `tables.SCHEMAS`.
+        folder: must not exist.
+
+    Returns:
+        Number of rows, from the Parquet footers.
+    """
+    ids = {name: frame.schema[name].dataType.simpleString() for name in _id_columns(frame)}
+    schema = tables.ddl(table, ids.get(tables.USER_ID, "STRING"), ids.get(tables.ITEM_ID, "STRING"))
+    kinds = _types(frame.sparkSession, schema)
+    columns = [F.col(name).cast(kinds[name]).alias(name) for name in tables.columns(table)]
+    frame.select(*columns).write.option("parquet.block.size", _ROW_GROUP_BYTES).parquet(uri(folder))
+    return count_rows(folder)
+
+
+def count_rows(folder: Path) -> int:
+    """Rows of a Parquet folder, from its footers alone."""
+    return sum(pq.read_metadata(path).num_rows for path in sorted(folder.glob("*.parquet")))
+
+
+def _id_columns(frame: "DataFrame") -> list[str]:
+    return [name for name in (tables.USER_ID, tables.ITEM_ID) if name in frame.columns]
+
+
+def _types(spark: "SparkSession", schema: str) -> dict[str, str]:
+    parsed = spark.createDataFrame([], schema).schema  # type: ignore[type-var]
+    return {field.name: field.dataType.simpleString() for field in parsed.fields}

@@ -1,0 +1,114 @@
+"""Runs stages, or finds their finished output: equal inputs and settings give an equal key, and so the same folder."""
+
+import datetime as dt
+import importlib.metadata
+import logging
+import platform
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from kdspark import __version__
+from kdspark.errors import StageError
+from kdspark.stages.stage import Night, Outcome, Stage, Task
+from kdspark.workspace import Manifest, digest_of
+
+log = logging.getLogger("kdspark")
+
+_LIBRARIES = ("pyspark", "torch", "petastorm", "pyarrow", "numpy", "pandas")
+
+
+def versions() -> dict[str, str]:
+    """Versions of kdspark, Python and the libraries that results depend on."""
+    found = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {"kdspark": __version__, "python": platform.python_version(), **found}
+
+
+class Runner:
+    """Runs the stages of one night, in order, each at most once.
+
+    Args:
+        night: what to run.
+        stages: all stages by name.
+    """
+
+    def __init__(self, night: Night, stages: Mapping[str, Stage]) -> None:
+        self.night = night
+        self.stages = stages
+        self._keys: dict[str, str] = {}
+
+    def key(self, name: str) -> str:
+        """Digest of everything that determines a stage's output."""
+        if name not in self._keys:
+            stage = self.stages[name]
+            self._keys[name] = digest_of(
+                {
+                    "stage": name,
+                    "versions": versions(),
+                    "seed": self.night.config.seed,
+                    "settings": stage.settings(self.night),
+                    "inputs": {need: self.key(need) for need in stage.needs},
+                }
+            )
+        return self._keys[name]
+
+    def manifest(self, name: str) -> Manifest:
+        """Manifest of a finished stage.
+
+        Raises:
+            StageError: it has not been run with this configuration and these inputs.
+        """
+        manifest = self.night.workspace.finished(name, self.key(name))
+        if manifest is None:
+            raise StageError(
+                f"Stage {name} has no output for this date, configuration and input.",
+                f"Run `kdspark {self.stages[name].verb}` with the same --config, --date and --root first.",
+            )
+        return manifest
+
+    def output(self, name: str) -> Path:
+        """Folder of a finished stage; raises StageError as `manifest` does."""
+        self.manifest(name)
+        return self.night.workspace.stage_folder(name, self.key(name))
+
+    def run(self, names: Iterable[str]) -> None:
+        """Run the named stages in the order given, reusing what is finished.
+
+        Raises:
+            KdsparkError: whatever the stage raises; its scratch output is removed.
+        """
+        for name in names:
+            self._run_one(self.stages[name])
+
+    def _run_one(self, stage: Stage) -> None:
+        workspace, key = self.night.workspace, self.key(stage.name)
+        reused = workspace.finished(stage.name, key)
+        if reused is not None:
+            _log_line(reused, workspace.stage_folder(stage.name, key), "reused")
+            return
+        inputs = {need: self.output(need) for need in stage.needs}
+        log.info("%-14s starting", stage.name)
+        started = time.monotonic()
+        with workspace.staging(stage.name, key) as out:
+            outcome = stage.build(Task(self.night, out, inputs, workspace.checkpoints(stage.name, key)))
+            manifest = self._describe(stage, key, outcome, time.monotonic() - started)
+            folder = workspace.finish(out, manifest)
+        _log_line(manifest, folder, f"{manifest.seconds:.1f} s")
+
+    def _describe(self, stage: Stage, key: str, outcome: Outcome, seconds: float) -> Manifest:
+        return Manifest(
+            stage=stage.name,
+            key=key,
+            inputs={need: self.key(need) for need in stage.needs},
+            config={"settings": stage.settings(self.night), "seed": self.night.config.seed},
+            rows=outcome.rows,
+            facts=outcome.facts,
+            seconds=round(seconds, 3),
+            versions=versions(),
+            created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+        )
+
+
+def _log_line(manifest: Manifest, folder: Path, how: str) -> None:
+    rows = ", ".join(f"{count:,} {table}" for table, count in manifest.rows.items() if count) or "no tables"
+    log.info("%-14s %s, %s -> %s", manifest.stage, rows, how, folder)

@@ -1,0 +1,74 @@
+"""What a stage is: a name, the stages it needs, the settings it depends on, and a function that builds its output."""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from kdspark.config import Config
+from kdspark.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+Scope = Literal["train", "full"]
+"""`train`: built from train events alone, for training and evaluation. `full`: from every event of the night."""
+
+
+@dataclass(frozen=True)
+class Night:
+    """One night's work: configuration, date, disk, and the Spark session (started when first asked for)."""
+
+    config: Config
+    date: dt.date
+    workspace: Workspace
+    start_session: Callable[[], "SparkSession"]
+
+    @cached_property
+    def spark(self) -> "SparkSession":
+        return self.start_session()
+
+    @property
+    def end_us(self) -> int:
+        """End of the date, exclusive, in microseconds since 1970-01-01 UTC."""
+        midnight = dt.datetime.combine(self.date + dt.timedelta(days=1), dt.time(), dt.timezone.utc)
+        return int((midnight - dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)) / dt.timedelta(microseconds=1))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a build reports: rows per table, and facts for the manifest."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One build: where to write, where the upstream stages' outputs lie, where checkpoints survive a crash."""
+
+    night: Night
+    out: Path
+    inputs: Mapping[str, Path]
+    checkpoints: Path
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the night.
+
+    Attributes:
+        name: also the name of its folder below ROOT/stages.
+        verb: the CLI verb (and job) that runs it.
+        needs: stages whose output it reads.
+        settings: JSON-able value that, with the inputs' keys, determines the output.
+        build: writes the output into `Task.out`; everything must be on disk when it returns.
+    """
+
+    name: str
+    verb: str
+    needs: tuple[str, ...]
+    settings: Callable[[Night], Any]
+    build: Callable[[Task], Outcome]
