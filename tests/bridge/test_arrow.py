@@ -1,0 +1,53 @@
+"""Record batches <-> arrays."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdspark.bridge.arrow import compact_lists, fixed_lists, list_array, ragged_lists, rebatch
+
+
+def batch_of(lists: list) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array(lists, pa.list_(pa.int32()))], names=["x"])
+
+
+def test_fixed_lists_also_of_a_slice() -> None:
+    batch = batch_of([[1, 2], [3, 4], [5, 6]]).slice(1)
+    assert fixed_lists(batch, "x", np.int64).tolist() == [[3, 4], [5, 6]]
+    assert fixed_lists(batch_of([[], []]), "x", np.int64).shape == (2, 0)
+
+
+@pytest.mark.parametrize("lists", [[[1, 2], [3]], [[1], None], [[1, 2, 3], [4]], [[None], [1]]])
+def test_fixed_lists_refuses_other_lengths_and_nulls(lists: list) -> None:
+    with pytest.raises(ValueError, match="'x'"):
+        fixed_lists(batch_of(lists), "x", np.int64)
+
+
+def test_ragged_lists_with_nulls_and_slices() -> None:
+    indptr, indices = ragged_lists(batch_of([[9], [1, 2], None, [], [3]]).slice(1), "x")
+    assert indptr.tolist() == [0, 2, 2, 2, 3]
+    assert indices.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (3, 0), (0, 4), (1, 1)])
+def test_list_array_round_trip(shape: tuple[int, int]) -> None:
+    values = np.arange(shape[0] * shape[1]).reshape(shape)
+    assert list_array(values, pa.int32()).to_pylist() == values.tolist()
+
+
+def test_compact_lists() -> None:
+    values = np.array([[5, -1, 3], [-1, -1, -1]])
+    assert compact_lists(values, values >= 0, pa.int32()).to_pylist() == [[5, 3], []]
+
+
+@given(sizes=st.lists(st.integers(0, 7), max_size=6), size=st.integers(1, 5))
+def test_rebatch_keeps_rows_and_order(sizes: list[int], size: int) -> None:
+    total = sum(sizes)
+    table = batch_of([[row] for row in range(total)])
+    starts = np.cumsum([0, *sizes])
+    pieces = list(rebatch((table.slice(a, n) for a, n in zip(starts, sizes, strict=False)), size))
+    assert [piece.num_rows for piece in pieces[:-1]] == [size] * max(0, len(pieces) - 1)
+    rows = [row for piece in pieces for row in fixed_lists(piece, "x", np.int64)[:, 0].tolist()]
+    assert rows == list(range(total))

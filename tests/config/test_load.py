@@ -1,0 +1,86 @@
+"""Configuration files: strict keys, dotted overrides, one clear error."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kdspark.config import Config, EnsembleConfig, load_config, parse_config
+from kdspark.errors import ConfigError
+
+MINIMAL = {
+    "data": {
+        "interactions": {"paths": "log.csv", "format": "csv"},
+        "columns": {"user": "u", "item": "i", "timestamp": "t"},
+    },
+    "teacher": {"kind": "ensemble", "members": [{"kind": "ease"}, {"kind": "transformer"}]},
+    "student": {"kind": "gru"},
+}
+
+
+def minimal() -> dict:
+    return yaml.safe_load(yaml.safe_dump(MINIMAL))
+
+
+def test_minimal_configuration_gets_defaults() -> None:
+    config = parse_config(minimal())
+    assert config.data.interactions.paths == ["log.csv"]
+    assert isinstance(config.teacher, EnsembleConfig)
+    assert config.distill.lambda_ == 1.0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("colour", "red", "`colour`: unknown key"),
+        ("student.units", 3, "`student.gru.units`: unknown key"),
+        ("scoring.k", 0, "`scoring.k`"),
+        ("scoring.k", "many", "`scoring.k`"),
+        ("distill.temperature", -1, "`distill.temperature`"),
+        ("student.kind", "oracle", "`student`"),
+        ("data.split.kind", "provided", "`data.split`"),
+        ("data.columns.timestamp", "null", "leave_one_out split needs"),
+        ("distill", "{lambda: 0, hard_weight: 0}", "nothing to learn"),
+    ],
+)
+def test_mistakes_are_named(key: str, value: object, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(minimal(), [f"{key}={value}"], source="night.yaml")
+    assert message in str(caught.value)
+    assert "night.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_overrides_reach_into_lists_and_new_sections() -> None:
+    config = parse_config(minimal(), ["teacher.members.0.l2=7.5", "evaluation.ks=[1, 3]", "spark.master=local[1]"])
+    assert isinstance(config.teacher, EnsembleConfig)
+    assert config.teacher.members[0].l2 == 7.5  # type: ignore[union-attr]
+    assert config.evaluation.ks == [1, 3]
+    assert config.spark.master == "local[1]"
+
+
+@pytest.mark.parametrize("override", ["scoring.k", "=3", "teacher.members.9.l2=1", "seed.deep=1", "scoring.k=[1"])
+def test_bad_overrides(override: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_config(minimal(), [override])
+
+
+def test_file_errors_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"missing\.yaml"):
+        load_config(tmp_path / "missing.yaml")
+    for text in ("a: [1", "- 1\n- 2\n", "\x00"):
+        broken = tmp_path / "broken.yaml"
+        broken.write_text(text)
+        with pytest.raises(ConfigError, match=r"broken\.yaml"):
+            load_config(broken)
+
+
+def test_equal_sections_have_equal_digests() -> None:
+    one, two = parse_config(minimal()), parse_config(minimal(), ["scoring.k=21"])
+    assert one.student.digest() == two.student.digest()
+    assert one.scoring.digest() != two.scoring.digest()
+
+
+def test_dump_and_parse_round_trip() -> None:
+    config = parse_config(minimal(), ["distill.lambda=3"])
+    assert Config.model_validate(config.model_dump(mode="json", by_alias=True)) == config
