@@ -36,9 +36,7 @@ def fixed_lists(batch: pa.RecordBatch, column: str, dtype: npt.DTypeLike) -> npt
     return np.asarray(flat.to_numpy(zero_copy_only=False), dtype).reshape(rows, length)
 
 
-def ragged_lists(
-    batch: pa.RecordBatch, column: str
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def ragged_lists(batch: pa.RecordBatch, column: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """A list<int> column as CSR (indptr [B+1], indices); null lists are empty."""
     array = batch.column(column)
     lengths = np.asarray(array.value_lengths().fill_null(0), np.int64)

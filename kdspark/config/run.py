@@ -68,6 +68,13 @@ class EvaluationConfig(Strict):
     head_share: float = Field(0.2, gt=0, lt=1, description="share of items, by popularity, that make up the head")
 
 
+class GateConfig(Strict):
+    """The night is published only if the student's `metric` is at least this many times popularity's."""
+
+    metric: str = "ndcg@10"
+    min_ratio_to_popularity: float = Field(1.0, ge=0)
+
+
 BaselineConfig = Annotated[ALSConfig | EASEConfig, Field(discriminator="kind")]
 
 
@@ -92,4 +99,5 @@ class Config(Strict):
     refit: bool = False
     scoring: ScoringConfig = ScoringConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GateConfig = GateConfig()
     spark: SparkConfig = SparkConfig()

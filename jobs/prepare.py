@@ -1,0 +1,9 @@
+"""Raw logs to clean interactions, feature tables and training examples.
+
+spark-submit jobs/prepare.py --config conf/ml100k.yaml --date 1998-04-23 --root ROOT
+"""
+
+from kdspark.cli import main_job
+
+if __name__ == "__main__":
+    main_job("prepare")

@@ -1,0 +1,9 @@
+"""Make the night's recommendations visible.
+
+spark-submit jobs/publish.py --config conf/ml100k.yaml --date 1998-04-23 --root ROOT
+"""
+
+from kdspark.cli import main_job
+
+if __name__ == "__main__":
+    main_job("publish")

@@ -1,0 +1,9 @@
+"""Train the student, with and without distillation.
+
+spark-submit jobs/train_student.py --config conf/ml100k.yaml --date 1998-04-23 --root ROOT
+"""
+
+from kdspark.cli import main_job
+
+if __name__ == "__main__":
+    main_job("train-student")

@@ -1,0 +1,62 @@
+"""The order of the night, and which stages each verb runs."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kdspark.config import Config, load_config
+from kdspark.stages import baselines, evaluate, labels, prepare, publish, score, student, teacher
+from kdspark.stages.runner import Runner
+from kdspark.stages.stage import Night, Stage
+from kdspark.workspace import Workspace, parse_date
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def stages_of(config: Config) -> dict[str, Stage]:
+    """All stages of a night, in the order in which they run. With `refit`, teacher and student are trained a second
+    time on every event of the night, with the epochs that validation chose."""
+    stages = [
+        prepare.STAGE,
+        baselines.STAGE,
+        teacher.stage("train"),
+        labels.stage("train"),
+        student.plain_stage(),
+        student.stage("train"),
+    ]
+    if config.refit:
+        stages += [teacher.stage("full"), labels.stage("full"), student.stage("full")]
+    stages += [score.stage(config), evaluate.STAGE, publish.STAGE]
+    return {stage.name: stage for stage in stages}
+
+
+def run_verb(verb: str, config_path: str, date: str, root: str, overrides: Sequence[str]) -> None:
+    """Run one verb of the CLI.
+
+    Args:
+        verb: "run" for the whole night, else the verb of its stages.
+
+    Raises:
+        KdsparkError: with the remedy; nothing that was published has changed.
+    """
+    config = load_config(config_path, overrides)
+    night = Night(config, parse_date(date), Workspace(root), lambda: _start(config))
+    run_night(night, verb)
+
+
+def run_night(night: Night, verb: str = "run") -> Runner:
+    """Run a verb's stages of a night and return the runner, which knows the outputs' folders."""
+    stages = stages_of(night.config)
+    runner = Runner(night, stages)
+    wanted = [name for name, stage in stages.items() if verb in ("run", stage.verb)]
+    if prepare.STAGE.name in wanted:
+        runner.run([prepare.STAGE.name])
+    prepare.check_lists_fit(night.config, runner.manifest(prepare.STAGE.name))
+    runner.run(name for name in wanted if name != prepare.STAGE.name)
+    return runner
+
+
+def _start(config: Config) -> "SparkSession":
+    from kdspark.spark.session import build_session
+
+    return build_session(config.spark, f"kdspark {config.name}")
