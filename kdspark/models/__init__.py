@@ -1,1 +1,1 @@
-"""Recommenders: encoders, closed-form models, ensembles and their storage. Imports torch, never pyspark."""
+"""Recommenders in torch: encoders, closed forms, ensembles, storage. Never imports Spark."""

@@ -1,0 +1,130 @@
+"""User encoders: what a model knows of a user without looking at items' ids: own vector, history, features.
+
+Each maps a batch and item vectors without bias to user vectors [B, D], and says whom it knows.
+
+Legend: B users, L history length, W window, N items, D dims.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from kdspark.models.batch import FeatureSizes, UserBatch
+from kdspark.models.features import FeatureTower
+from kdspark.models.history import align_left, align_right, at_last, drop_items, lookup, position_mask
+
+
+class UserEncoder(nn.Module, ABC):
+    """Base: one part of a user's vector. `known_items` is given with each call, since the catalogue grows."""
+
+    @abstractmethod
+    def forward(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
+        """[B, D]; zero for a user this part knows nothing of."""
+
+    @abstractmethod
+    def knows(self, batch: UserBatch, known_items: int) -> Tensor:
+        """bool [B]."""
+
+
+class IdEncoder(UserEncoder):
+    """A free vector per user (matrix factorisation)."""
+
+    def __init__(self, n_users: int, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.n_users = n_users
+        self.table = nn.Embedding(n_users, dim)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.normal_(self.table.weight, std=dim**-0.5 / 4)
+
+    def forward(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
+        known_B = self.knows(batch, known_items)
+        out: Tensor = self.dropout(self.table(torch.where(known_B, batch.user_idx, 0))) * known_B[:, None]
+        return out
+
+    def knows(self, batch: UserBatch, known_items: int) -> Tensor:
+        return (batch.user_idx >= 0) & (batch.user_idx < self.n_users)
+
+
+class HistoryEncoder(UserEncoder):
+    """Base of the encoders that read the latest `window` items, optionally dropping some in training."""
+
+    def __init__(self, window: int, input_dropout: float) -> None:
+        super().__init__()
+        self.window, self.input_dropout = window, input_dropout
+
+    def knows(self, batch: UserBatch, known_items: int) -> Tensor:
+        return ((batch.history >= 0) & (batch.history < known_items)).any(dim=1)
+
+    def inputs(self, batch: UserBatch, known_items: int) -> tuple[Tensor, Tensor]:
+        """Left-aligned items [B, W] and lengths [B]."""
+        items_BW, lengths_B = align_left(batch.history, known_items, self.window)
+        return drop_items(items_BW, lengths_B, self.input_dropout, self.training), lengths_B
+
+
+class BagEncoder(HistoryEncoder):
+    """Weighted sum of the history's item vectors, one learned weight per recency, then a residual linear map.
+
+    The sum is divided by the square root of the weights' sum (between a sum and a mean, as FISM's alpha = 1/2,
+    Kabbur et al., KDD'13), so that longer histories speak louder, but not in proportion.
+    """
+
+    def __init__(self, dim: int, window: int, dropout: float, input_dropout: float) -> None:
+        super().__init__(window, input_dropout)
+        # log-weight of the n-th latest item; starts as a gentle decay
+        self.log_weights = nn.Parameter(-torch.arange(window, dtype=torch.float32) / window)
+        self.mix = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.zeros_(self.mix.bias)
+
+    def forward(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
+        items_BW, lengths_B = self.inputs(batch, known_items)
+        width = items_BW.shape[1]
+        recency_BW = (lengths_B[:, None] - 1 - torch.arange(width, device=items_BW.device)).clamp(min=0)
+        weights_BW = self.log_weights.exp()[recency_BW] * position_mask(lengths_B, width)
+        summed_BD = torch.einsum("bw,bwd->bd", weights_BW, lookup(items_ND, items_BW))
+        bag_BD = self.dropout(summed_BD / weights_BW.sum(dim=1, keepdim=True).clamp(min=1e-6).sqrt())
+        out: Tensor = bag_BD + self.mix(bag_BD)
+        return out * (lengths_B > 0)[:, None]
+
+
+class SequenceEncoder(HistoryEncoder):
+    """A causal network over the history; its vector at the last item stands for the user."""
+
+    def __init__(self, network: nn.Module, window: int, dropout: float, input_dropout: float) -> None:
+        super().__init__(window, input_dropout)
+        self.network = network
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
+        items_BW, lengths_B = self.inputs(batch, known_items)
+        out: Tensor = self.dropout(at_last(self.network(lookup(items_ND, items_BW)), lengths_B))
+        return out
+
+    def positions(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
+        """Vectors after each item [B, W, D], aligned with the last W columns of the history; zero at PAD."""
+        items_BW, _ = self.inputs(batch, known_items)
+        positions_BWD = self.dropout(self.network(lookup(items_ND, items_BW)))
+        return align_right(positions_BWD, batch.history, known_items)
+
+
+class TwoTowerEncoder(HistoryEncoder):
+    """Bag of recent items and user features through one MLP (Covington et al., RecSys'16)."""
+
+    def __init__(
+        self, dim: int, window: int, hidden: int, sizes: FeatureSizes | None, dropout: float, input_dropout: float
+    ) -> None:
+        super().__init__(window, input_dropout)
+        self.bag = BagEncoder(dim, window, 0.0, input_dropout)
+        self.tower = FeatureTower(sizes, dim) if sizes else None
+        width = dim * (2 if self.tower else 1)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
+        bag_BD = self.bag(batch, items_ND, known_items)
+        parts = [bag_BD]
+        if self.tower is not None:
+            parts.append(self.tower(batch.codes, batch.numbers, batch.vector))
+        out: Tensor = bag_BD + self.mlp(self.dropout(torch.cat(parts, dim=1)))
+        return out

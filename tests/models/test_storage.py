@@ -1,0 +1,102 @@
+"""Damaged, foreign and mismatched model folders are refused with a remedy."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kdspark.errors import ModelError
+from kdspark.models.closed_form import Factors
+from kdspark.models.storage import load_model, load_serving, save_model, save_serving
+from tests.models import zoo
+
+
+def _edit(folder: Path, **changes: Any) -> None:
+    path = folder / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save_model(zoo.ZOO["gru"](), tmp_path / "m")
+    return tmp_path / "m"
+
+
+def test_only_two_files_and_none_can_run_code(saved: Path) -> None:
+    assert sorted(path.name for path in saved.iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_one_flipped_byte_is_found_before_parsing(saved: Path) -> None:
+    path = saved / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match="sha256"):
+        load_model(saved, zoo.items())
+
+
+def test_garbage_with_the_right_digest(saved: Path) -> None:
+    (saved / "model.safetensors").write_bytes(b"garbage")
+    _edit(saved, sha256=hashlib.sha256(b"garbage").hexdigest())
+    with pytest.raises(ModelError, match="cannot be parsed"):
+        load_model(saved, zoo.items())
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+def test_missing_file(saved: Path, name: str) -> None:
+    (saved / name).unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_model(saved, zoo.items())
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 99}'])
+def test_damaged_description(saved: Path, text: str) -> None:
+    (saved / "model.json").write_text(text)
+    with pytest.raises(ModelError):
+        load_model(saved, zoo.items())
+
+
+def test_unknown_kind_and_damaged_config(saved: Path) -> None:
+    described = json.loads((saved / "model.json").read_text())["model"]
+    _edit(saved, model=described | {"kind": "oracle"})
+    with pytest.raises(ModelError, match="oracle"):
+        load_model(saved, zoo.items())
+    _edit(saved, model=described | {"config": described["config"] | {"dimm": 3}})
+    with pytest.raises(ModelError, match="description is damaged"):
+        load_model(saved, zoo.items())
+
+
+def test_weights_of_another_shape(saved: Path) -> None:
+    described = json.loads((saved / "model.json").read_text())["model"]
+    _edit(saved, model=described | {"config": described["config"] | {"dim": 4}})
+    with pytest.raises(ModelError, match="do not fit"):
+        load_model(saved, zoo.items())
+
+
+def test_a_model_is_no_serving_bundle(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="not a 'serving'"):
+        load_serving(saved)
+    save_serving(zoo.ZOO["gru"](), tmp_path / "s")
+    with pytest.raises(ModelError, match="not a 'model'"):
+        load_model(tmp_path / "s", zoo.items())
+
+
+def test_serving_bundle_of_a_student_holds_no_item_tower(tmp_path: Path) -> None:
+    save_serving(zoo.ZOO["transformer"](), tmp_path / "s")
+    from safetensors import safe_open
+
+    with safe_open(tmp_path / "s" / "model.safetensors", "pt") as file:
+        assert not [name for name in file.keys() if "item_encoder" in name]  # noqa: SIM118
+
+
+def test_non_finite_vectors_are_not_served(tmp_path: Path) -> None:
+    model = zoo.ZOO["bag"]()
+    for parameter in model.parameters():
+        parameter.data.fill_(float("nan"))
+    with pytest.raises(ModelError, match="not finite"):
+        save_serving(model, tmp_path / "s")
+    with pytest.raises(ModelError, match="not finite"):
+        Factors.from_numpy(np.full((2, 2), np.inf), np.ones((2, 2)), zoo.items())
