@@ -1,0 +1,78 @@
+"""NDCG on the validation events while a model trains: a fixed sample of users, the whole catalogue, no Spark.
+
+Legend: B users, K list length.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from kdspark import tables
+from kdspark.bridge.prepared import Prepared
+from kdspark.config import TrainingConfig
+from kdspark.errors import TrainingError
+from kdspark.models.recommender import Recommender
+from kdspark.ranking.hashing import splitmix64
+from kdspark.ranking.metrics import user_metrics
+from kdspark.ranking.topk import top_k
+
+Ints = npt.NDArray[np.int64]
+_BATCH = 1024
+
+
+def validator(prepared: Prepared, config: TrainingConfig, seed: int) -> Callable[[Recommender], float]:
+    """A function from a model to its mean NDCG@`valid_k` on a sample of `valid_users` users.
+
+    Histories and masks come from train events alone.
+
+    Raises:
+        TrainingError: there are no validation events.
+    """
+    truth_users, truth_items = _concatenated(prepared, [tables.VALID])
+    if not len(truth_users):
+        raise TrainingError("There are no validation events.", "Choose a split that leaves some.")
+    everyone = np.unique(truth_users)
+    sample = np.sort(everyone[np.argsort(splitmix64(everyone, seed), kind="stable")[: config.valid_users]])
+    batch = prepared.user_rows(sample, "train")
+    rows = batch.user_idx.numpy()
+    truth = _csr(rows, truth_users, truth_items)
+    seen = _csr(rows, *prepared.events_of(rows, [tables.TRAIN]))
+    name = f"ndcg@{config.valid_k}"
+
+    def validate(model: Recommender) -> float:
+        device = model.get_buffer("n_events").device
+        total = 0.0
+        with torch.inference_mode():
+            items_ND = model.encode_items().to(torch.float32)
+            items_numpy, allowed = items_ND.cpu().numpy(), model.allowed().cpu().numpy()
+            for start in range(0, len(rows), _BATCH):
+                part = slice(start, min(start + _BATCH, len(rows)))
+                users_BD = model.encode_users(batch.take(part).to(device), items_ND).to(torch.float32)
+                items_BK, _ = top_k(users_BD.cpu().numpy(), items_numpy, config.valid_k, _rows(seen, part), allowed)
+                total += float(user_metrics(items_BK, _rows(truth, part), [config.valid_k])[name].sum())
+        return total / len(rows)
+
+    return validate
+
+
+def _concatenated(prepared: Prepared, splits: list[str]) -> tuple[Ints, Ints]:
+    blocks = list(prepared.event_blocks(splits))
+    if not blocks:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return np.concatenate([u for u, _ in blocks]), np.concatenate([i for _, i in blocks])
+
+
+def _csr(rows: Ints, users: Ints, items: Ints) -> tuple[Ints, Ints]:
+    """Distinct items per row, for rows ascending."""
+    pairs = np.unique(np.stack([users, items]), axis=1)
+    pairs = pairs[:, np.isin(pairs[0], rows)]
+    counts = np.bincount(np.searchsorted(rows, pairs[0]), minlength=len(rows))
+    return np.concatenate([[0], np.cumsum(counts)]), pairs[1]
+
+
+def _rows(csr: tuple[Ints, Ints], part: slice) -> tuple[Ints, Ints]:
+    indptr, indices = csr
+    bounds = indptr[part.start : part.stop + 1]
+    return bounds - bounds[0], indices[bounds[0] : bounds[-1]]

@@ -1,0 +1,44 @@
+"""soft_labels: the teacher's top-K and a sampled tail, with logits, for every training position."""
+
+from kdspark import tables
+from kdspark.bridge.labels import label_examples
+from kdspark.spark.io import read_table, write_table
+from kdspark.stages import prepare, teacher
+from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
+from kdspark.workspace import read_json
+
+TABLE = "soft_labels"
+_ROWS_PER_FILE = 50_000
+
+
+def name(scope: Scope) -> str:
+    return "soft_labels" if scope == "train" else "refit_labels"
+
+
+def stage(scope: Scope) -> Stage:
+    needs = (prepare.NAME, teacher.name(scope))
+    return Stage(name(scope), "soft-labels", needs, _settings, lambda task: _build(task, scope))
+
+
+def _settings(night: Night) -> object:
+    return {"soft_labels": night.config.soft_labels.model_dump(mode="json")}
+
+
+def _build(task: Task, scope: Scope) -> Outcome:
+    night = task.night
+    bundle = task.inputs[teacher.name(scope)] / teacher.SERVING
+    teacher_id = str(read_json(bundle / "model.json")["sha256"])[:16]
+    examples = read_table(night.spark, task.inputs[prepare.NAME] / f"examples_{scope}")
+    rows = int(read_json(task.inputs[prepare.NAME] / "manifest.json")["rows"][f"examples_{scope}"])
+    # A layout fixed by the data alone: the same files, in the same order, whatever the number of cores.
+    laid_out = examples.repartition(files_for(rows), tables.USER_IDX).sortWithinPartitions(
+        tables.USER_IDX, tables.POSITION
+    )
+    labelled = label_examples(laid_out, bundle, night.config.soft_labels, teacher_id, night.config.seed)
+    written = write_table(labelled, TABLE, task.out / TABLE)
+    return Outcome(rows={TABLE: written}, facts={"teacher_id": teacher_id})
+
+
+def files_for(rows: int) -> int:
+    """Number of Parquet files for this many training rows."""
+    return max(2, -(-rows // _ROWS_PER_FILE))

@@ -1,0 +1,34 @@
+"""train_teacher: the large model, trained, fitted in closed form, loaded, or an ensemble of these."""
+
+from kdspark.bridge.items import serving_bundle
+from kdspark.bridge.prepared import Prepared
+from kdspark.bridge.training import Request, train_recommender
+from kdspark.stages import prepare
+from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
+from kdspark.workspace import read_json
+
+MODEL, SERVING = "model", "serving"
+
+
+def name(scope: Scope) -> str:
+    return "train_teacher" if scope == "train" else "refit_teacher"
+
+
+def stage(scope: Scope) -> Stage:
+    """Training on the train events with validation, or the refit on every event with the epochs found."""
+    needs = (prepare.NAME,) if scope == "train" else (prepare.NAME, name("train"))
+    return Stage(name(scope), "train-teacher", needs, _settings, lambda task: _build(task, scope))
+
+
+def _settings(night: Night) -> object:
+    return {"teacher": night.config.teacher.model_dump(mode="json")}
+
+
+def _build(task: Task, scope: Scope) -> Outcome:
+    prepared = Prepared(task.inputs[prepare.NAME])
+    request = Request(prepared, scope, task.checkpoints, task.night.config.seed)
+    if scope == "full":
+        request = request.refit(read_json(task.inputs[name("train")] / MODEL / "training.json"))
+    trained = train_recommender(task.night.spark, task.night.config.teacher, request, task.out / MODEL)
+    serving_bundle(task.out / MODEL, prepared.items(scope), prepared.items(scope), task.out / SERVING)
+    return Outcome(facts=trained.facts())
