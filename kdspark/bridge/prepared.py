@@ -65,6 +65,11 @@ class Prepared:
         """Widths of the user features, as the prepare stage wrote them down."""
         return FeatureSizes(**read_json(self.folder / FEATURES_FILE)["user_sizes"])
 
+    @property
+    def examples_kind(self) -> str:
+        """ "next_item" or "set"."""
+        return str(read_json(self.folder / FEATURES_FILE)["examples_kind"])
+
     def event_blocks(self, splits: list[str]) -> Iterator[tuple[Ints, Ints]]:
         """(user_idx [E], item_idx [E]) of the events in these splits, one Parquet file at a time.
 

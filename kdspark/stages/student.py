@@ -46,6 +46,7 @@ def _build(task: Task, scope: Scope) -> Outcome:
         task.night.config.seed,
         rows=task.inputs[labels.name(scope)] / labels.TABLE,
         distill=task.night.config.distill,
+        top_k=task.night.config.soft_labels.top_k,
     )
     if scope == "full":
         request = request.refit(read_json(task.inputs[name("train")] / MODEL / "training.json"))

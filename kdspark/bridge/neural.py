@@ -1,0 +1,130 @@
+"""Training one neural model in one process: tables through Petastorm, objective, trainer, weights to a folder.
+
+`train_process` is what every rank runs, in the driver's process or on an executor, so its arguments are plain JSON
+and all it touches lies in folders that every node sees.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from pydantic import TypeAdapter
+
+from kdspark import tables
+from kdspark.bridge.items import load_items
+from kdspark.bridge.prepared import Prepared, Scope
+from kdspark.bridge.validation import validator
+from kdspark.config import DistillConfig, StudentConfig, TrainableConfig
+from kdspark.distill.feed import ParquetFeed
+from kdspark.distill.objectives import ExampleBatch, ExampleObjective, SequenceObjective
+from kdspark.distill.trainer import Trainer
+from kdspark.errors import TrainingError
+from kdspark.models.batch import FeatureSizes, UserBatch
+from kdspark.models.build import build_model
+from kdspark.models.storage import save_model
+from kdspark.workspace import read_json
+
+_CONFIG: TypeAdapter[TrainableConfig] = TypeAdapter(StudentConfig)
+
+
+def train_process(
+    config: dict[str, Any],
+    prepared: str,
+    scope: Scope,
+    rows: str | None,
+    distill: dict[str, Any] | None,
+    top_k: int,
+    checkpoints: str,
+    seed: int,
+    stop_after: int | None,
+    out: str,
+) -> dict[str, Any]:
+    """Train one model; rank 0 writes its folder.
+
+    Args:
+        config: a trainable model's configuration.
+        prepared: the prepare stage's folder.
+        scope: "train" validates on the valid events, "full" does not.
+        rows: folder of training rows; None trains a causal model on whole sequences, any other on the examples.
+        distill: the loss; None for hard labels alone.
+        top_k: how many of a row's candidates are the teacher's ordered top.
+        checkpoints: folder for checkpoints.
+        seed: of everything random.
+        stop_after: epochs to train on the schedule of all.
+        out: the model folder.
+
+    Returns:
+        best_epoch, best_metric and curve.
+    """
+    model_config, source = _CONFIG.validate_python(config), Prepared(Path(prepared))
+    items = load_items(source.items(scope))
+    model = build_model(model_config, source.n_users, source.n_items, items, source.user_sizes, seed)
+    sequences = rows is None and model.causal
+    folder = Path(rows) if rows else (source.users(scope) if sequences else source.examples(scope))
+    loss = DistillConfig.model_validate(distill if distill is not None else {"lambda": 0.0})
+    objective: SequenceObjective | ExampleObjective
+    if sequences:
+        objective = SequenceObjective(model, model_config.training, _window(model_config))
+    else:
+        objective = ExampleObjective(model, loss, model_config.training, top_k, source.examples_kind == "next_item")
+    columns = _user_columns(source.user_sizes) + ([] if sequences else [tables.TARGETS])
+    columns += [tables.CANDIDATES, tables.LOGITS] if loss.lambda_ > 0 else []
+    feed = _feed(folder, columns, model_config.training.batch_size, seed)
+    trainer = Trainer(
+        objective,
+        lambda epoch: _batches(feed, epoch),
+        feed.steps,
+        model_config.training,
+        seed,
+        validate=validator(source, model_config.training, seed) if scope == "train" else None,
+        folder=Path(checkpoints),
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        title=f"{model_config.kind}{'' if loss.lambda_ == 0 else ', distilled'}",
+        stop_after=stop_after,
+    )
+    result = trainer.fit()
+    if _rank() == 0:
+        save_model(model.cpu(), Path(out))
+    return {"best_epoch": result.best_epoch, "best_metric": result.best_metric, "curve": result.curve}
+
+
+def _user_columns(sizes: FeatureSizes) -> list[str]:
+    """The columns that hold anything: features that a log does not have are empty lists, not worth reading."""
+    optional = {tables.CODES: sizes.n_codes > 1, tables.NUMBERS: sizes.n_numbers, tables.VECTOR: sizes.n_vector}
+    return [tables.USER_IDX, tables.HISTORY, *(name for name, present in optional.items() if present)]
+
+
+def _feed(folder: Path, columns: list[str], batch_size: int, seed: int) -> ParquetFeed:
+    try:
+        expected = int(read_json(folder.parent / "manifest.json")["rows"][folder.name])
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"{folder}: its manifest gives no row count.", "Run the stage before again.") from error
+    world = dist.get_world_size() if dist.is_initialized() else 1
+    return ParquetFeed(folder, columns, batch_size, seed, expected_rows=expected, rank=_rank(), world=world)
+
+
+def _batches(feed: ParquetFeed, epoch: int) -> Iterator[ExampleBatch]:
+    for columns in feed.epoch(epoch):
+        rows = len(columns[tables.USER_IDX])
+        no_ids, no_numbers = torch.empty(rows, 0, dtype=torch.int64), torch.empty(rows, 0)
+        users = UserBatch(
+            user_idx=columns[tables.USER_IDX],
+            history=columns[tables.HISTORY],
+            codes=columns.get(tables.CODES, no_ids),
+            numbers=columns.get(tables.NUMBERS, no_numbers),
+            vector=columns.get(tables.VECTOR, no_numbers),
+        )
+        targets = columns.get(tables.TARGETS, no_ids)
+        yield ExampleBatch(users, targets, columns.get(tables.CANDIDATES), columns.get(tables.LOGITS))
+
+
+def _window(config: TrainableConfig) -> int:
+    return int(getattr(config, "history_length", 1))
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+

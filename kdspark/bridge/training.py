@@ -1,0 +1,184 @@
+"""From a recommender's configuration to a trained model folder, whatever its kind.
+
+Neural models train in this process or through TorchDistributor, fed by Petastorm; EASE is solved from the train
+events; ALS runs in Spark; popularity counts; a pre-trained one is loaded; an ensemble trains its members first.
+"""
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdspark import tables
+from kdspark.bridge.als import fit_als
+from kdspark.bridge.distributed import run_training
+from kdspark.bridge.items import load_items
+from kdspark.bridge.neural import train_process
+from kdspark.bridge.prepared import Prepared, Scope, splits_of
+from kdspark.config import (
+    ALSConfig,
+    DistillConfig,
+    EASEConfig,
+    EnsembleConfig,
+    PopularityConfig,
+    PretrainedConfig,
+    RecommenderConfig,
+    TrainableConfig,
+)
+from kdspark.models.build import build_model
+from kdspark.models.closed_form import Factors, fit_ease, gram
+from kdspark.models.ensemble import Ensemble
+from kdspark.models.recommender import Recommender
+from kdspark.models.storage import describe_folder, load_model, save_model
+from kdspark.spark.io import read_table
+from kdspark.workspace import write_json
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+TRAINING_FILE = "training.json"
+_MEMBER_SEED = 1000  # members of equal configuration must differ
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to train on.
+
+    Attributes:
+        prepared: the prepare stage's tables.
+        scope: "train", with validation, or "full", every event of the night, without.
+        checkpoints: folder that outlives a crash.
+        seed: of initial weights, order and dropout.
+        rows: training rows of a student (examples or soft labels); None for a teacher, which reads whole sequences.
+        distill: how a student learns from them.
+        top_k: how many of a row's candidates are the teacher's ordered top.
+        epochs_from: the training record of the same model, whose number of epochs a refit repeats.
+    """
+
+    prepared: Prepared
+    scope: Scope
+    checkpoints: Path
+    seed: int
+    rows: Path | None = None
+    distill: DistillConfig | None = None
+    top_k: int = 0
+    epochs_from: Mapping[str, Any] | None = None
+
+    def refit(self, record: Mapping[str, Any]) -> "Request":
+        """The same request, with the steps that an earlier training found."""
+        return replace(self, epochs_from=record)
+
+    def member(self, index: int) -> "Request":
+        """The request for one member of an ensemble."""
+        record = self.epochs_from["members"][index] if self.epochs_from else None
+        return replace(
+            self,
+            checkpoints=self.checkpoints / f"member-{index}",
+            seed=self.seed + _MEMBER_SEED * index,
+            epochs_from=record,
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training found out; the model is on disk."""
+
+    kind: str
+    params: int
+    bytes: int
+    seconds: float
+    best_epoch: int = 0
+    best_metric: float | None = None
+    curve: list[dict[str, float]] = field(default_factory=list)
+    members: list["Trained"] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {**vars(self), "members": [member.facts() for member in self.members]}
+
+
+def train_recommender(spark: "SparkSession", config: RecommenderConfig, request: Request, out: Path) -> Trained:
+    """Train, fit or load a recommender and write its model folder, with training.json beside the weights.
+
+    Raises:
+        TrainingError: as the trainer does.
+        ModelError: a pre-trained folder is damaged or does not fit the vocabulary.
+    """
+    started = time.perf_counter()
+    members: list[Trained] = []
+    record: dict[str, Any] = {}
+    if isinstance(config, EnsembleConfig):
+        members = _train_members(spark, config, request, out)
+    elif isinstance(config, TrainableConfig):
+        record = _train_neural(spark, config, request, out)
+    else:
+        save_model(_fit(spark, config, request, out), out)
+    trained = Trained(
+        kind=config.kind,
+        params=int(describe_folder(out)["n_params"]),
+        bytes=sum((out / name).stat().st_size for name in ("model.json", "model.safetensors")),
+        seconds=round(time.perf_counter() - started, 3),
+        members=members,
+        **record,
+    )
+    write_json(out / TRAINING_FILE, trained.facts())
+    return trained
+
+
+def _train_members(spark: "SparkSession", config: EnsembleConfig, request: Request, out: Path) -> list[Trained]:
+    scratch = out.with_name(f"{out.name}-members")
+    items = load_items(request.prepared.items(request.scope))
+    trained: list[Trained] = []
+    models: list[Recommender] = []
+    for index, member in enumerate(config.members):
+        folder = scratch / str(index)
+        trained.append(train_recommender(spark, member, request.member(index), folder))
+        models.append(load_model(folder, items))
+    save_model(Ensemble(models, config.weights, items), out)
+    shutil.rmtree(scratch)
+    return trained
+
+
+def _fit(
+    spark: "SparkSession",
+    config: EASEConfig | ALSConfig | PopularityConfig | PretrainedConfig,
+    request: Request,
+    out: Path,
+) -> Recommender:
+    prepared = request.prepared
+    items = load_items(prepared.items(request.scope))
+    splits = splits_of(request.scope)
+    if isinstance(config, PretrainedConfig):
+        return load_model(Path(config.path), items)
+    if isinstance(config, EASEConfig):
+        return fit_ease(config, gram(prepared.event_blocks(splits), prepared.n_items), prepared.n_users, items)
+    if isinstance(config, ALSConfig):
+        scratch = out.with_name(f"{out.name}-factors")
+        scratch.mkdir(parents=True)
+        events = read_table(spark, prepared.interactions)
+        events = events.filter(events[tables.SPLIT].isin(splits))
+        users, factors = fit_als(events, config, prepared.n_users, prepared.n_items, request.seed, scratch)
+        shutil.rmtree(scratch)
+        return Factors.from_numpy(users, factors, items)
+    return build_model(config, prepared.n_users, prepared.n_items, items, prepared.user_sizes, request.seed)
+
+
+def _train_neural(spark: "SparkSession", config: TrainableConfig, request: Request, out: Path) -> dict[str, Any]:
+    stop_after = int(request.epochs_from["best_epoch"]) if request.epochs_from else None
+    arguments = {
+        "config": config.model_dump(mode="json"),
+        "prepared": str(request.prepared.folder),
+        "scope": request.scope,
+        "rows": str(request.rows) if request.rows else None,
+        "distill": request.distill.model_dump(mode="json", by_alias=True) if request.distill else None,
+        "top_k": request.top_k,
+        "checkpoints": str(request.checkpoints),
+        "seed": request.seed,
+        "stop_after": stop_after,
+        "out": str(out),
+    }
+    return run_training(spark, train_process, arguments, config.training.num_processes)
+
+
