@@ -1,1 +1,1 @@
-"""How a student learns: losses, targets, the feed and the trainer. Imports torch, never pyspark."""
+"""Distillation: losses, targets, objectives, the feed of training rows, and the training loop."""

@@ -1,0 +1,96 @@
+"""Losses on scores: cross-entropy with hard and soft targets, sampled softmax, and KL divergence.
+
+Soft cross-entropy is not KL: it is larger by the teacher's entropy, so it is not zero when student and teacher agree.
+
+Legend: B rows, T targets, C classes (candidates or the catalogue), N items, S sampled items.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from kdspark.tables import PAD
+
+
+def row_mean(values_BT: Tensor, present_BT: Tensor) -> Tensor:
+    """Mean over each row's present entries, then over the rows that have any; 0 (with a gradient) if none has."""
+    present = present_BT.to(values_BT.dtype)
+    counts_B = present.sum(dim=1)
+    rows_B = torch.where(present_BT, values_BT, 0.0).sum(dim=1) / counts_B.clamp(min=1)
+    return rows_B.sum() / (counts_B > 0).sum().clamp(min=1)
+
+
+def hard_cross_entropy(scores_BN: Tensor, targets_BT: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Full softmax cross-entropy, -log softmax(scores)[target], in nats; the mean over targets, then rows.
+
+    Args:
+        scores_BN: scores of the catalogue; -inf leaves an item out of the softmax.
+        targets_BT: item_idx, PAD where a row has fewer targets.
+        smoothing: share of the target spread evenly over the items that are not left out.
+    """
+    present_BT = targets_BT != PAD
+    log_sum_B1 = scores_BN.logsumexp(dim=1, keepdim=True)
+    losses_BT = log_sum_B1 - scores_BN.gather(1, targets_BT.clamp(min=0))
+    if smoothing:
+        inside_BN = torch.isfinite(scores_BN)
+        mean_B1 = torch.where(inside_BN, scores_BN, 0.0).sum(1, keepdim=True) / inside_BN.sum(1, keepdim=True)
+        losses_BT = (1 - smoothing) * losses_BT + smoothing * (log_sum_B1 - mean_B1)
+    return row_mean(losses_BT, present_BT)
+
+
+def sampled_cross_entropy(
+    target_scores_BT: Tensor, targets_BT: Tensor, scores_BS: Tensor, sampled_S: Tensor, n_items: int
+) -> Tensor:
+    """Cross-entropy against S items drawn uniformly, with the log of the sampling rate subtracted from their scores.
+
+    The corrected sum exp(target) + sum exp(sampled - log(S / (N - 1))) estimates the full softmax's sum without bias
+    (logQ correction, Bengio & Senecal, 2008). A draw that hits the row's own target is left out.
+
+    Args:
+        target_scores_BT, targets_BT: scores and item_idx of the targets, PAD where missing.
+        scores_BS: scores of the sampled items.
+        sampled_S: their item_idx, shared by the batch.
+        n_items: N, size of the catalogue drawn from.
+    """
+    corrected_BS = scores_BS - math.log(len(sampled_S) / max(n_items - 1, 1))
+    hits_BTS = targets_BT[:, :, None] == sampled_S
+    negatives_BTS = corrected_BS[:, None, :].masked_fill(hits_BTS, -torch.inf)
+    all_BTC = torch.cat([target_scores_BT[:, :, None], negatives_BTS], dim=2)
+    return row_mean(all_BTC.logsumexp(dim=2) - target_scores_BT, targets_BT != PAD)
+
+
+def soft_cross_entropy(targets_BC: Tensor, scores_BC: Tensor) -> Tensor:
+    """-sum p log softmax(scores), in nats, the mean over rows with a target.
+
+    Args:
+        targets_BC: probabilities; a row of zeros has no target and does not count.
+        scores_BC: -inf leaves a class out; its probability must be 0.
+    """
+    log_q_BC = scores_BC - scores_BC.logsumexp(dim=1, keepdim=True)
+    return _mean_of_rows(-_times_log(targets_BC, log_q_BC).sum(dim=1), targets_BC)
+
+
+def entropy(targets_BC: Tensor) -> Tensor:
+    """-sum p log p, in nats, the mean over rows with a target: what separates soft cross-entropy from KL."""
+    log_p_BC = targets_BC.clamp(min=torch.finfo(targets_BC.dtype).tiny).log()
+    return _mean_of_rows(-_times_log(targets_BC, log_p_BC).sum(dim=1), targets_BC)
+
+
+def kl_divergence(teacher_logits_BC: Tensor, student_logits_BC: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL(softmax(teacher / T) || softmax(student / T)), in nats, the mean over rows.
+
+    The factor T^2 that keeps its gradient's size independent of T (Hinton et al., 2015) is NOT applied here; the
+    objective applies it.
+    """
+    p_BC = (teacher_logits_BC / temperature).softmax(dim=1)
+    return soft_cross_entropy(p_BC, student_logits_BC / temperature) - entropy(p_BC)
+
+
+def _times_log(p_BC: Tensor, log_BC: Tensor) -> Tensor:
+    return p_BC * torch.where(p_BC > 0, log_BC, 0.0)
+
+
+def _mean_of_rows(values_B: Tensor, targets_BC: Tensor) -> Tensor:
+    has_target_B = (targets_BC > 0).any(dim=1)
+    return torch.where(has_target_B, values_B, 0.0).sum() / has_target_B.sum().clamp(min=1)

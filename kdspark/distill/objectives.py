@@ -1,0 +1,220 @@
+"""What is minimised: modules that map a batch to their loss parts, so that they can be wrapped for several processes.
+
+Legend: B rows, L history length, W window, P positions, T targets, C candidates, S sampled items, N items, D dims.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kdspark.config import DistillConfig, TrainingConfig
+from kdspark.distill.losses import entropy, hard_cross_entropy, sampled_cross_entropy, soft_cross_entropy
+from kdspark.distill.targets import soft_targets
+from kdspark.errors import TrainingError
+from kdspark.models.batch import UserBatch
+from kdspark.models.history import align_left
+from kdspark.models.recommender import Recommender
+from kdspark.tables import PAD
+
+LOSS, HARD, SOFT = "loss", "hard", "soft"
+
+
+@dataclass(frozen=True)
+class ExampleBatch:
+    """Training rows.
+
+    Args:
+        users: who, and what they had done before.
+        targets: int64 [B, T] item_idx, PAD where a row has fewer.
+        candidates: int64 [B, C], the teacher's top-K in order, then its sampled tail; PAD where missing.
+        logits: float32 [B, C], the teacher's scores of the candidates.
+    """
+
+    users: UserBatch
+    targets: Tensor
+    candidates: Tensor | None = None
+    logits: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def to(self, device: torch.device | str) -> "ExampleBatch":
+        """The same rows on another device."""
+        optional = [None if t is None else t.to(device) for t in (self.candidates, self.logits)]
+        return ExampleBatch(self.users.to(device), self.targets.to(device), *optional)
+
+
+class SequenceObjective(nn.Module):
+    """Next-item cross-entropy at every position of the users' histories, for causal encoders (SASRec's training).
+
+    A history longer than the model's window is cut into windows, so that each of its items but the first is a target
+    once. The batch's own targets are not used.
+
+    Args:
+        model: a causal model.
+        training: `negatives` and `label_smoothing` are read.
+        window: positions per window; the model's history length.
+    """
+
+    def __init__(self, model: Recommender, training: TrainingConfig, window: int) -> None:
+        super().__init__()
+        self.model, self.training_config, self.window = model, training, window
+
+    def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
+        """{"loss", "hard"}, in nats."""
+        windows_XV, rows_X = cut_windows(batch.users.history, self.model.known_items, self.window)
+        inputs_XW, next_XW = windows_XV[:, :-1], windows_XV[:, 1:]
+        users = batch.users.take(rows_X)
+        users = UserBatch(users.user_idx, inputs_XW, users.codes, users.numbers, users.vector)
+        items_ND = self.model.encode_items()
+        positions_XWD = self.model.encode_positions(users, items_ND)
+        usable_XW = (inputs_XW != PAD) & (next_XW != PAD)
+        users_PD, targets_P1 = positions_XWD[usable_XW], next_XW[usable_XW][:, None]
+        loss = hard_loss(users_PD, items_ND, targets_P1, None, self.training_config)
+        return {LOSS: loss, HARD: loss.detach()}
+
+
+class ExampleObjective(nn.Module):
+    """hard_weight * CE + lambda * T^2 * KL(teacher || student), one row per training position.
+
+    In full softmaxes the row's own history is left out (it will never be recommended), unless it is a target or a
+    candidate. With lambda = 0 the candidates are not read.
+
+    Args:
+        model: the student (or any trainable teacher that is no causal encoder).
+        distill: weights, targets and temperature.
+        training: `negatives` and `label_smoothing` are read.
+        top_k: how many of the candidates are the teacher's ordered top; the rest is the tail.
+        mask_history: leave the history out of full softmaxes; False where the history is the target too ("set").
+    """
+
+    def __init__(
+        self,
+        model: Recommender,
+        distill: DistillConfig,
+        training: TrainingConfig,
+        top_k: int = 0,
+        mask_history: bool = True,
+    ) -> None:
+        super().__init__()
+        self.model, self.distill, self.training_config = model, distill, training
+        self.top_k, self.mask_history = top_k, mask_history
+
+    def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
+        """{"loss", "hard", "soft"}, each in nats; "soft" is the KL, without lambda and T^2.
+
+        Raises:
+            TrainingError: lambda is positive and the batch has no soft labels.
+        """
+        if self.distill.lambda_ > 0 and (batch.candidates is None or batch.logits is None):
+            raise TrainingError("The training rows hold no soft labels.", "Run the soft_labels stage, or set lambda 0.")
+        items_ND = self.model.encode_items()
+        users_BD = self.model.encode_users(batch.users, items_ND)
+        scores_BN = self._full_scores(batch, users_BD, items_ND) if self._needs_full() else None
+        parts: dict[str, Tensor] = {}
+        total = users_BD.new_zeros(())
+        if self.distill.hard_weight > 0:
+            parts[HARD] = hard_loss(users_BD, items_ND, batch.targets, scores_BN, self.training_config)
+            total = total + self.distill.hard_weight * parts[HARD]
+        if self.distill.lambda_ > 0:
+            parts[SOFT] = self._soft(batch, users_BD, items_ND, scores_BN)
+            total = total + self.distill.lambda_ * self.distill.temperature**2 * parts[SOFT]
+        return {LOSS: total} | {name: part.detach() for name, part in parts.items()}
+
+    def _needs_full(self) -> bool:
+        soft = self.distill.lambda_ > 0 and self.distill.candidates == "catalogue"
+        return self.training_config.negatives == 0 and (self.distill.hard_weight > 0 or soft)
+
+    def _full_scores(self, batch: ExampleBatch, users_BD: Tensor, items_ND: Tensor) -> Tensor:
+        scores_BN = (users_BD @ items_ND.T).float()
+        if not self.mask_history:
+            return scores_BN
+        kept = [batch.targets]
+        if self.distill.lambda_ > 0 and batch.candidates is not None:
+            kept.append(batch.candidates)
+        return scores_BN.masked_fill(history_mask(batch.users.history, kept, scores_BN.shape[1]), -torch.inf)
+
+    def _soft(self, batch: ExampleBatch, users_BD: Tensor, items_ND: Tensor, scores_BN: Tensor | None) -> Tensor:
+        assert batch.candidates is not None
+        assert batch.logits is not None
+        candidates_BC, config = batch.candidates, self.distill
+        targets_BC = soft_targets(config, candidates_BC, batch.logits, self.top_k)
+        own_BC = scores_of(users_BD, items_ND, candidates_BC, scores_BN) / config.temperature
+        own_BC = own_BC.masked_fill(candidates_BC == PAD, -torch.inf)
+        if config.candidates == "candidates":
+            return soft_cross_entropy(targets_BC, own_BC) - entropy(targets_BC)
+        if scores_BN is not None:
+            rest = (scores_BN / config.temperature).logsumexp(dim=1, keepdim=True)
+        else:
+            rest = self._sampled_log_sum(candidates_BC, own_BC, users_BD, items_ND)
+        # cross-entropy with a given log-normaliser: sum p (log Z - s), a row without candidates counting nothing
+        has_target_B = (targets_BC > 0).any(dim=1)
+        losses_BC = targets_BC * torch.where(targets_BC > 0, rest - own_BC, 0.0)
+        cross = (losses_BC.sum(dim=1) * has_target_B).sum() / has_target_B.sum().clamp(min=1)
+        return cross - entropy(targets_BC)
+
+    def _sampled_log_sum(self, candidates_BC: Tensor, own_BC: Tensor, users_BD: Tensor, items_ND: Tensor) -> Tensor:
+        """log Z of the catalogue, estimated from the candidates (exactly) and the rest (uniform sample)."""
+        sampled_S = sample_items(len(items_ND), self.training_config.negatives, items_ND.device)
+        scores_BS = (users_BD @ items_ND[sampled_S].T).float() / self.distill.temperature
+        hits_BS = torch.zeros(scores_BS.shape, dtype=torch.bool, device=scores_BS.device)
+        for column_B in candidates_BC.unbind(dim=1):  # C is small; a [B, S, C] comparison would not be
+            hits_BS |= column_B[:, None] == sampled_S
+        correction = torch.log(torch.tensor(len(items_ND) / len(sampled_S)))
+        scores_BS = scores_BS.masked_fill(hits_BS, -torch.inf) + correction
+        return torch.cat([own_BC, scores_BS], dim=1).logsumexp(dim=1, keepdim=True)
+
+
+def hard_loss(
+    users_BD: Tensor, items_ND: Tensor, targets_BT: Tensor, scores_BN: Tensor | None, training: TrainingConfig
+) -> Tensor:
+    """Cross-entropy of the targets: over the catalogue, or over `negatives` uniformly drawn items."""
+    if training.negatives == 0:
+        scores_BN = (users_BD @ items_ND.T).float() if scores_BN is None else scores_BN
+        return hard_cross_entropy(scores_BN, targets_BT, training.label_smoothing)
+    sampled_S = sample_items(len(items_ND), training.negatives, items_ND.device)
+    scores_BS = (users_BD @ items_ND[sampled_S].T).float()
+    own_BT = scores_of(users_BD, items_ND, targets_BT, None)
+    return sampled_cross_entropy(own_BT, targets_BT, scores_BS, sampled_S, len(items_ND))
+
+
+def scores_of(users_BD: Tensor, items_ND: Tensor, items_BC: Tensor, scores_BN: Tensor | None) -> Tensor:
+    """Scores [B, C] of each row's own items, from the full scores where there are any; PAD scores as item 0."""
+    if scores_BN is not None:
+        return scores_BN.gather(1, items_BC.clamp(min=0))
+    return torch.einsum("bd,bcd->bc", users_BD, items_ND[items_BC.clamp(min=0)]).float()
+
+
+def sample_items(n_items: int, size: int, device: torch.device) -> Tensor:
+    """Distinct items, uniformly drawn by torch's generator, `size` or all there are."""
+    return torch.randperm(n_items, device=device)[:size]
+
+
+def history_mask(history_BL: Tensor, kept: list[Tensor], n_items: int) -> Tensor:
+    """bool [B, N]: items of the history that are in none of `kept` (each [B, any])."""
+    rows = len(history_BL)
+    mask = torch.zeros(rows, n_items + 1, dtype=torch.bool, device=history_BL.device)  # last column: PAD and unknown
+    mask.scatter_(1, torch.where((history_BL >= 0) & (history_BL < n_items), history_BL, n_items), True)
+    for items in kept:
+        mask.scatter_(1, torch.where(items >= 0, items, n_items), False)
+    return mask[:, :n_items]
+
+
+def cut_windows(history_BL: Tensor, known_items: int, window: int) -> tuple[Tensor, Tensor]:
+    """Histories as windows of `window` + 1 items, neighbours sharing one item, padded on the left.
+
+    Returns:
+        Windows [X, window + 1] with at least two items each, and the row each came from [X].
+    """
+    items_BL, lengths_B = align_left(history_BL, known_items, max(1, history_BL.shape[1]))
+    most = int(lengths_B.max()) if len(lengths_B) else 0
+    per_row = max(1, -(-(most - 1) // window))
+    last_BX = lengths_B[:, None] - 1 - window * torch.arange(per_row, device=history_BL.device)
+    columns_BXV = last_BX[:, :, None] + torch.arange(-window, 1, device=history_BL.device)
+    source_BXL = items_BL[:, None, :].expand(-1, per_row, -1)
+    windows_BXV = source_BXL.gather(2, columns_BXV.clamp(min=0, max=items_BL.shape[1] - 1))
+    windows_BXV = torch.where(columns_BXV >= 0, windows_BXV, PAD)
+    usable_BX = last_BX >= 1
+    rows_BX = torch.arange(len(history_BL), device=history_BL.device)[:, None].expand(-1, per_row)
+    return windows_BXV[usable_BX], rows_BX[usable_BX]

@@ -1,0 +1,256 @@
+"""The training loop: Adam with warm-up and cosine decay, early stopping on a validation metric, checkpoint and resume.
+
+Resuming is bit-equal to never having stopped: every random number of an epoch comes from (seed, epoch, rank), the
+learning rate from the step, and all else is in the checkpoint.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from kdspark.config import TrainingConfig
+from kdspark.distill.checkpoint import load_checkpoint, save_checkpoint
+from kdspark.distill.objectives import LOSS, ExampleBatch, ExampleObjective, SequenceObjective
+from kdspark.errors import TrainingError
+from kdspark.models.recommender import Recommender
+from kdspark.ranking.hashing import splitmix64
+
+Epochs = Callable[[int], Iterable[ExampleBatch]]
+Validate = Callable[[Recommender], float]
+Curve = list[dict[str, float]]
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class TrainingResult:
+    """What training found; the model itself holds the best weights.
+
+    Args:
+        curve: per epoch: epoch (from 1), loss and its parts (means over steps), learning_rate, seconds, and `valid`
+            where it was measured.
+        best_epoch: the epoch whose weights were kept; to train again on more data, `stop_after` this many.
+        best_metric: its validation metric; None without validation.
+        seconds: training time, validation included, over all resumed runs.
+    """
+
+    curve: Curve = field(default_factory=list)
+    best_epoch: int = 0
+    best_metric: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass
+class Trainer:
+    """Minimises an objective.
+
+    Args:
+        objective: returns its loss parts; its model is trained in place.
+        epochs: epoch number (from 0) -> that epoch's batches, the same for the same number.
+        steps_per_epoch: how many batches each epoch has (on every process).
+        config: rates, epochs, patience.
+        seed: of dropout and sampling.
+        validate: model -> metric, larger is better; None keeps the last weights. Called in evaluation mode without
+            gradients, by rank 0 alone.
+        folder: for checkpoints; None for none. A checkpoint of another configuration or seed is not used.
+        device: where the model and the batches go.
+        title: of the progress bar.
+        stop_after: end after that many epochs, on the schedule of all of `config.epochs`.
+        fingerprint: further facts that a checkpoint must agree on, such as the digest of the training data.
+    """
+
+    objective: ExampleObjective | SequenceObjective
+    epochs: Epochs
+    steps_per_epoch: int
+    config: TrainingConfig
+    seed: int
+    validate: Validate | None = None
+    folder: Path | None = None
+    device: str = "cpu"
+    title: str = "training"
+    stop_after: int | None = None
+    fingerprint: str = ""
+
+    def fit(self) -> TrainingResult:
+        """Train, and leave the best weights in the objective's model, in evaluation mode.
+
+        Raises:
+            TrainingError: the loss or its gradient is not finite, or an epoch has not `steps_per_epoch` batches.
+        """
+        devices = [torch.device(self.device)] if self.device.startswith("cuda") else []
+        with torch.random.fork_rng(devices=devices):
+            return self._fit()
+
+    def _fit(self) -> TrainingResult:
+        self.objective.to(self.device)
+        self._optimizer = torch.optim.AdamW(
+            self.objective.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+        )
+        self._best: dict[str, Tensor] = {}
+        result, done = self._resume()
+        module = _wrap(self.objective, self.device)
+        last = min(self.stop_after or self.config.epochs, self.config.epochs)
+        with tqdm(
+            total=last * self.steps_per_epoch,
+            initial=done * self.steps_per_epoch,
+            desc=self.title,
+            unit="step",
+            disable=_rank() != 0,
+            mininterval=1.0,
+        ) as bar:
+            for epoch in range(done, last):
+                if self._patience_over(result, epoch):
+                    break
+                started = perf_counter()
+                row = self._epoch(module, epoch, bar)
+                if (epoch + 1) % self.config.eval_every == 0 or epoch + 1 == last:
+                    self._evaluate(result, row, epoch)
+                row["seconds"] = perf_counter() - started
+                result.seconds += row["seconds"]
+                result.curve.append(row)
+                if "valid" in row or epoch + 1 == last:
+                    self._save(result, epoch + 1)
+        if self._best:
+            self._model().load_state_dict(self._best)
+        self.objective.eval()
+        return result
+
+    def _epoch(self, module: nn.Module, epoch: int, bar: "tqdm[Any]") -> dict[str, float]:
+        torch.manual_seed(_seed(self.seed, epoch))
+        module.train()
+        sums: dict[str, Tensor] = {}
+        steps = 0
+        for batch in self.epochs(epoch):
+            if steps == self.steps_per_epoch:
+                raise TrainingError(f"Epoch {epoch + 1} has more than {steps} batches.", "Rebuild the training rows.")
+            rate = learning_rate(self.config, epoch * self.steps_per_epoch + steps, self._total_steps())
+            for name, part in self._step(module, batch.to(self.device), rate, epoch, steps).items():
+                sums[name] = sums.get(name, torch.zeros((), device=self.device)) + part
+            steps += 1
+            bar.update()
+        if steps != self.steps_per_epoch:
+            raise TrainingError(
+                f"Epoch {epoch + 1} has {steps} batches, {self.steps_per_epoch} were expected.",
+                "Rebuild the training rows.",
+            )
+        means = {name: float(total) / steps for name, total in sums.items()}
+        bar.set_postfix(loss=f"{means[LOSS]:.4f}", refresh=False)
+        return {"epoch": epoch + 1, **means, "learning_rate": rate}
+
+    def _step(self, module: nn.Module, batch: ExampleBatch, rate: float, epoch: int, step: int) -> dict[str, Tensor]:
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.zero_grad(set_to_none=True)
+        autocast = self.config.precision == "bf16"
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=autocast):
+            parts: dict[str, Tensor] = module(batch)
+        parts[LOSS].backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.objective.parameters(), self.config.clip_norm)
+        if not bool(torch.isfinite(parts[LOSS].detach() + norm)):
+            raise TrainingError(
+                f"{self.title}: the loss or its gradient is not finite in epoch {epoch + 1}, step {step + 1} "
+                f"(loss {float(parts[LOSS].detach())}, gradient norm {float(norm)}).",
+                "Lower `training.learning_rate`, or look for extreme values in the features.",
+            )
+        self._optimizer.step()
+        return {name: part.detach().float() for name, part in parts.items()}
+
+    def _evaluate(self, result: TrainingResult, row: dict[str, float], epoch: int) -> None:
+        if self.validate is None:
+            result.best_epoch = epoch + 1
+            return
+        self.objective.eval()
+        metric = 0.0
+        if _rank() == 0:
+            with torch.inference_mode():
+                metric = self.validate(self._model())
+        metric = _broadcast(metric, self.device)
+        row["valid"] = metric
+        if result.best_metric is None or metric > result.best_metric:
+            result.best_metric, result.best_epoch = metric, epoch + 1
+            self._best = {name: tensor.detach().clone() for name, tensor in self._model().state_dict().items()}
+
+    def _patience_over(self, result: TrainingResult, epoch: int) -> bool:
+        evaluations = (epoch - result.best_epoch) // self.config.eval_every
+        return self.validate is not None and result.best_epoch > 0 and evaluations >= self.config.patience
+
+    def _save(self, result: TrainingResult, done: int) -> None:
+        if self.folder is None or _rank() != 0:
+            return
+        tensors = {f"model.{name}": tensor for name, tensor in self._model().state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
+        for index, moments in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
+        save_checkpoint(self.folder, done, tensors, {"fingerprint": self._key(), "done": done, "result": vars(result)})
+
+    def _resume(self) -> tuple[TrainingResult, int]:
+        found = load_checkpoint(self.folder) if self.folder is not None else None
+        if found is None or found[1].get("fingerprint") != self._key():
+            return TrainingResult(), 0
+        tensors, state = found
+        self._model().load_state_dict(_part(tensors, "model."))
+        self._best = {name: tensor.to(self.device) for name, tensor in _part(tensors, "best.").items()}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _part(tensors, "optimizer.").items():
+            index, key = name.split(".", 1)
+            moments.setdefault(int(index), {})[key] = tensor
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        _log.info("%s: resumed after %d epochs", self.title, state["done"])
+        return TrainingResult(**state["result"]), int(state["done"])
+
+    def _key(self) -> str:
+        facts = self.config.digest(), self.seed, self.steps_per_epoch, self.fingerprint
+        return ":".join(map(str, (*facts, self._model().n_params)))
+
+    def _total_steps(self) -> int:
+        return self.config.epochs * self.steps_per_epoch
+
+    def _model(self) -> Recommender:
+        return self.objective.model
+
+
+def learning_rate(config: TrainingConfig, step: int, total: int) -> float:
+    """Linear warm-up over the first `warmup` share of all steps, then a cosine to zero."""
+    warm = math.ceil(config.warmup * total)
+    if step < warm:
+        return config.learning_rate * (step + 1) / warm
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _seed(seed: int, epoch: int) -> int:
+    return int(splitmix64(splitmix64(epoch, seed), _rank())) >> 1
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def _wrap(objective: nn.Module, device: str) -> nn.Module:
+    """The objective itself, or, within a process group, averaged over its processes."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return objective
+    ids = [torch.device(device)] if device.startswith("cuda") else None
+    return DistributedDataParallel(objective, device_ids=ids)
+
+
+def _broadcast(metric: float, device: str) -> float:
+    """Rank 0's metric, so that all processes stop at the same epoch."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return metric
+    value = torch.tensor([metric], dtype=torch.float64, device=device)
+    dist.broadcast(value, 0)
+    return float(value)
