@@ -42,9 +42,9 @@ def hard_cross_entropy(scores_BN: Tensor, targets_BT: Tensor, smoothing: float =
 def sampled_cross_entropy(
     target_scores_BT: Tensor, targets_BT: Tensor, scores_BS: Tensor, sampled_S: Tensor, n_items: int
 ) -> Tensor:
-    """Cross-entropy against S items drawn uniformly, with the log of the sampling rate subtracted from their scores.
+    """Cross-entropy against S distinct items drawn uniformly, with the log of the sampling rate subtracted from their scores.
 
-    The corrected sum exp(target) + sum exp(sampled - log(S / (N - 1))) estimates the full softmax's sum without bias
+    The corrected sum exp(target) + sum exp(sampled - log(S / N)) estimates the full softmax's sum without bias
     (logQ correction, Bengio & Senecal, 2008). A draw that hits the row's own target is left out.
 
     Args:
@@ -53,7 +53,7 @@ def sampled_cross_entropy(
         sampled_S: their item_idx, shared by the batch.
         n_items: N, size of the catalogue drawn from.
     """
-    corrected_BS = scores_BS - math.log(len(sampled_S) / max(n_items - 1, 1))
+    corrected_BS = scores_BS - math.log(len(sampled_S) / n_items)
     hits_BTS = targets_BT[:, :, None] == sampled_S
     negatives_BTS = corrected_BS[:, None, :].masked_fill(hits_BTS, -torch.inf)
     all_BTC = torch.cat([target_scores_BT[:, :, None], negatives_BTS], dim=2)

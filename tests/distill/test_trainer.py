@@ -1,0 +1,211 @@
+"""The training loop: it learns, stops, resumes to the bit, and refuses what is not finite."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdspark.config import DistillConfig, TrainableConfig, TrainingConfig
+from kdspark.distill.checkpoint import load_checkpoint, save_checkpoint
+from kdspark.distill.objectives import ExampleBatch, ExampleObjective, SequenceObjective
+from kdspark.distill.trainer import Trainer, learning_rate
+from kdspark.errors import TrainingError
+from kdspark.models.batch import FeatureSizes, UserBatch
+from kdspark.models.build import build_model
+from kdspark.models.recommender import Recommender
+from tests.models import zoo
+
+ROWS = 24
+HARD = DistillConfig.model_validate({"lambda": 0.0})
+
+
+def data() -> ExampleBatch:
+    """Row r: history (r, r + 1) -> target (r + 2), modulo the catalogue; learnable by any model."""
+    start = torch.arange(ROWS)[:, None]
+    history = (start + torch.arange(2)) % zoo.N_ITEMS
+    empty = torch.zeros(ROWS, 0)
+    users = UserBatch(torch.arange(ROWS), history, empty.long(), empty, empty)
+    return ExampleBatch(users, (start + 2) % zoo.N_ITEMS)
+
+
+def epochs(epoch: int) -> Iterator[ExampleBatch]:
+    rows, generator = data(), torch.Generator().manual_seed(epoch)
+    for part in torch.randperm(ROWS, generator=generator).split(8):
+        yield ExampleBatch(rows.users.take(part), rows.targets[part])
+
+
+def hit_rate(model: Recommender) -> float:
+    items_ND = model.encode_items()
+    best = (model.encode_users(data().users, items_ND) @ items_ND.T).argmax(1)
+    return float((best == data().targets[:, 0]).float().mean())
+
+
+def make(config: TrainableConfig, **options: object) -> Trainer:
+    model = build_model(config, ROWS, zoo.N_ITEMS, zoo.items(), FeatureSizes(), seed=2)
+    objective = ExampleObjective(model, HARD, config.training, mask_history=False)
+    return Trainer(objective, epochs, 3, config.training, seed=11, **options)  # type: ignore[arg-type]
+
+
+def small(name: str, **training: object) -> TrainableConfig:
+    base = {"epochs": 60, "learning_rate": 0.05, "warmup": 0.1, "patience": 60}
+    config = zoo.TRAINABLE[name]
+    return config.model_copy(
+        update={
+            "user_features": False,
+            "dropout": 0.0,
+            "dim": 16,
+            "training": TrainingConfig.model_validate(base | training),
+        }
+    )
+
+
+@pytest.mark.parametrize("name", ["mf", "bag", "two_tower", *zoo.CAUSAL])
+def test_every_model_overfits_a_tiny_set(name: str) -> None:
+    trainer = make(small(name, learning_rate=0.02), validate=hit_rate)
+    result = trainer.fit()
+    assert result.best_metric == 1.0
+    assert hit_rate(trainer.objective.model) == 1.0
+    assert result.curve[-1]["loss"] < 0.2 * result.curve[0]["loss"]
+    assert [row["epoch"] for row in result.curve] == list(range(1, len(result.curve) + 1))
+
+
+def test_sequences_overfit_through_all_positions() -> None:
+    config = small("gru", epochs=80, learning_rate=0.02)
+    model = build_model(config, ROWS, zoo.N_ITEMS, zoo.items(), FeatureSizes(), seed=2)
+    rows = data()
+    history = torch.cat([rows.users.history, rows.targets], dim=1)
+    users = UserBatch(rows.users.user_idx, history, rows.users.codes, rows.users.numbers, rows.users.vector)
+    objective = SequenceObjective(model, config.training, window=6)
+    trainer = Trainer(objective, lambda _: [ExampleBatch(users, rows.targets)], 1, config.training, 1, hit_rate)
+    assert trainer.fit().best_metric == 1.0
+
+
+def test_distilling_pulls_the_student_to_the_teachers_order() -> None:
+    config = small("bag", epochs=80)
+    model = build_model(config, ROWS, zoo.N_ITEMS, zoo.items(), FeatureSizes(), seed=2)
+    rows = data()
+    # The teacher prefers the item five after the target, against the hard label.
+    candidates = (rows.targets + torch.tensor([5, 9])) % zoo.N_ITEMS
+    batch = ExampleBatch(rows.users, rows.targets, candidates, torch.zeros(ROWS, 2))
+    soft = DistillConfig.model_validate(
+        {"lambda": 1.0, "hard_weight": 0.0, "candidates": "catalogue", "rank_decay": 1.0}
+    )
+    trainer = Trainer(
+        ExampleObjective(model, soft, config.training, 2, False), lambda _: [batch], 1, config.training, 1
+    )
+    curve = trainer.fit().curve
+    items_ND = model.encode_items()
+    scores = model.encode_users(rows.users, items_ND) @ items_ND.T
+    assert float((scores.argmax(1) == candidates[:, 0]).float().mean()) > 0.9
+    assert 0 <= curve[-1]["soft"] < 0.2 * curve[0]["soft"]
+
+
+def _dropout_config(**training: object) -> TrainableConfig:
+    return small("transformer", epochs=6, **training).model_copy(update={"dropout": 0.3})
+
+
+class _KilledError(Exception):
+    pass
+
+
+def test_resumed_training_equals_uninterrupted_to_the_bit(tmp_path: Path) -> None:
+    whole = make(_dropout_config(), validate=hit_rate)
+    expected = whole.fit()
+
+    def killed(epoch: int) -> Iterator[ExampleBatch]:
+        if epoch == 4:
+            raise _KilledError
+        return epochs(epoch)
+
+    first = make(_dropout_config(), validate=hit_rate, folder=tmp_path)
+    first.epochs = killed
+    with pytest.raises(_KilledError):
+        first.fit()
+    second = make(_dropout_config(), validate=hit_rate, folder=tmp_path)
+    found = second.fit()
+    ran = [{k: v for k, v in row.items() if k != "seconds"} for row in found.curve]
+    assert ran == [{k: v for k, v in row.items() if k != "seconds"} for row in expected.curve]
+    for name, tensor in whole.objective.model.state_dict().items():
+        assert torch.equal(second.objective.model.state_dict()[name], tensor)
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, step, {"w": torch.full((2,), float(step))}, {"n": step})
+    assert len(list(tmp_path.iterdir())) == 4  # two checkpoints of two files
+    newest = tmp_path / "step-000000003.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    found = load_checkpoint(tmp_path)
+    assert found is not None
+    assert found[1] == {"n": 2}
+    assert found[0]["w"].tolist() == [2.0, 2.0]
+    assert load_checkpoint(tmp_path / "nothing") is None
+
+
+def test_another_configurations_checkpoint_is_not_used(tmp_path: Path) -> None:
+    make(_dropout_config(), folder=tmp_path).fit()
+    other = make(_dropout_config(learning_rate=0.01), folder=tmp_path).fit()
+    assert len(other.curve) == 6
+    assert other.curve[0]["learning_rate"] < 0.02
+
+
+def test_early_stopping_keeps_the_best() -> None:
+    metrics = iter([0.1, 0.5, 0.4, 0.3, 0.2, 0.1])
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def validate(model: Recommender) -> float:
+        seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return next(metrics)
+
+    trainer = make(small("mf", epochs=10, patience=3), validate=validate)
+    result = trainer.fit()
+    assert (result.best_epoch, result.best_metric, len(result.curve)) == (2, 0.5, 5)
+    for name, tensor in trainer.objective.model.state_dict().items():
+        assert torch.equal(tensor, seen[1][name])
+
+
+def test_stop_after_follows_the_schedule_of_the_full_run() -> None:
+    whole = make(small("mf", epochs=6)).fit()
+    part = make(small("mf", epochs=6), stop_after=2).fit()
+    assert [row["loss"] for row in part.curve] == [row["loss"] for row in whole.curve[:2]]
+    assert part.best_epoch == 2
+
+
+def test_stops_at_the_first_non_finite_loss() -> None:
+    trainer = make(small("mf"))
+    with torch.no_grad():
+        next(trainer.objective.model.parameters())[5] = float("nan")
+    with pytest.raises(TrainingError, match="epoch 1, step"):
+        trainer.fit()
+
+
+@pytest.mark.parametrize("steps", [2, 4])
+def test_lost_or_surplus_batches_are_noticed(steps: int) -> None:
+    trainer = make(small("mf"))
+    trainer.steps_per_epoch = steps
+    with pytest.raises(TrainingError, match="batches"):
+        trainer.fit()
+
+
+def test_bf16_trains() -> None:
+    result = make(small("gru", epochs=10, precision="bf16")).fit()
+    assert result.curve[-1]["loss"] < result.curve[0]["loss"]
+
+
+def test_learning_rate_by_hand() -> None:
+    config = TrainingConfig(learning_rate=2.0, warmup=0.2)
+    rates = [learning_rate(config, step, 10) for step in range(10)]
+    assert rates[:2] == [1.0, 2.0]
+    assert rates[2] == 2.0
+    assert rates[6] == pytest.approx(1.0)
+    assert rates[9] == pytest.approx(1 + math.cos(math.pi * 7 / 8))
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    make(small("mf", epochs=1)).fit()
+    assert torch.equal(torch.rand(3), expected)
