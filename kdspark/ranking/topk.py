@@ -1,0 +1,184 @@
+"""Exact top-k by inner product: tiled matrix products, selection pruned by the k-th best score so far.
+
+The one kernel behind soft labels, evaluation and nightly scoring. Items come in ascending item_idx, so a score enters
+a user's list only if it is strictly above that user's k-th best so far; that one comparison discards nearly all of a
+tile. What passes goes to a reservoir (see `kdspark.ranking.reservoir`).
+
+Batching. BLAS may round an element differently in matrices of different shapes. Every product here has the shape
+[USER_TILE, D] x [D, item tile], the last users padded with zeros, and the item tile depends on N and `memory_mib`
+alone: a user's list does not depend on which other users share the call, or on their number. User vectors that come
+out of a network need the same care: encode batches of one fixed size (`pad_rows`).
+
+Legend: B users, T users of a tile, N items, M items of a tile, D dims, K list length, G groups.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kdspark.errors import ModelError
+from kdspark.ranking.reservoir import Reservoir, encode
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Csr = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.integer[Any]]]
+
+USER_TILE = 256
+_MAX_ITEM_TILE = 4096  # larger tiles fall out of the cache
+_BYTES_PER_SCORE = 5  # float32 score, bool mask
+
+
+def top_k(
+    users_BD: npt.NDArray[np.floating[Any]],
+    items_ND: npt.NDArray[np.floating[Any]],
+    k: int,
+    seen: Csr | None = None,
+    allowed_N: npt.NDArray[np.bool_] | None = None,
+    memory_mib: int = 256,
+) -> tuple[npt.NDArray[np.int32], Floats]:
+    """The k best items of every user by users_BD @ items_ND.T, exact in float32.
+
+    Args:
+        users_BD, items_ND: vectors; computed in float32.
+        k: list length, at least 1; may exceed N.
+        seen: items to leave out per user, as CSR (indptr [B+1], item_idx in any order); entries outside [0, N) are
+            ignored. Costs time in proportion to its length only.
+        allowed_N: False leaves an item out for everyone.
+        memory_mib: bound of the score tile.
+
+    Returns:
+        items_BK int32, best first, ties by smaller item_idx, padded with -1 where fewer items remain;
+        scores_BK float32, padded with -inf.
+
+    Raises:
+        ModelError: a vector or a score is not finite, or the shapes do not fit.
+    """
+    users_BD = np.ascontiguousarray(users_BD, np.float32)
+    items_ND = np.ascontiguousarray(items_ND, np.float32)
+    _check(users_BD, items_ND, k, seen, allowed_N)
+    risky = _may_overflow(users_BD, items_ND)
+    penalty_N = None if allowed_N is None or allowed_N.all() else np.where(allowed_N, 0, -np.inf).astype(np.float32)
+    items_BK = np.full((len(users_BD), k), -1, np.int32)
+    scores_BK = np.full((len(users_BD), k), -np.inf, np.float32)
+    width = _item_tile(len(items_ND), memory_mib)
+    buffers = np.empty(USER_TILE * width, np.float32), np.empty(USER_TILE * width, np.bool_)
+    for start in range(0, len(users_BD), USER_TILE):
+        rows = min(USER_TILE, len(users_BD) - start)
+        reservoir = Reservoir(USER_TILE, k)
+        reservoir.threshold_B[rows:] = np.inf  # padding wants no items
+        masked = _SeenTile(seen, start, rows, len(items_ND))
+        users_TD = pad_rows(users_BD[start : start + rows], USER_TILE)
+        for first, scores_TM in _score_tiles(users_TD, items_ND, width, buffers[0], risky):
+            if penalty_N is not None:
+                scores_TM += penalty_N[first : first + scores_TM.shape[1]]
+            masked.apply(scores_TM, first)
+            _offer(reservoir, scores_TM, first, buffers[1])
+        best_items, best_scores = reservoir.best()
+        items_BK[start : start + rows], scores_BK[start : start + rows] = best_items[:rows], best_scores[:rows]
+    return items_BK, scores_BK
+
+
+def pad_rows(rows_BX: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
+    """Rows of zeros appended up to `size` rows."""
+    if len(rows_BX) == size:
+        return rows_BX
+    padded = np.zeros((size, *rows_BX.shape[1:]), rows_BX.dtype)
+    padded[: len(rows_BX)] = rows_BX
+    return padded
+
+
+def _item_tile(n_items: int, memory_mib: int) -> int:
+    affordable = (memory_mib << 20) // (USER_TILE * _BYTES_PER_SCORE)
+    return max(1, min(n_items, _MAX_ITEM_TILE, affordable))
+
+
+def _score_tiles(
+    users_TD: Floats, items_ND: Floats, width: int, buffer: Floats, risky: bool
+) -> Iterator[tuple[int, Floats]]:
+    """(first item_idx, scores_TM) per tile of items, all in one buffer."""
+    for first in range(0, len(items_ND), width):
+        items_MD = items_ND[first : first + width]
+        scores_TM = buffer[: USER_TILE * len(items_MD)].reshape(USER_TILE, len(items_MD))
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.matmul(users_TD, items_MD.T, out=scores_TM)
+        if risky and not np.isfinite(scores_TM).all():
+            raise ModelError(
+                "A score overflows: the inner product of two finite vectors is not.", "The model diverged; retrain it."
+            )
+        yield first, scores_TM
+
+
+def _offer(reservoir: Reservoir, scores_TM: Floats, first: int, buffer: npt.NDArray[np.bool_]) -> None:
+    """Put the scores that may still matter into the reservoir."""
+    if first == 0:
+        reservoir.threshold_B = np.maximum(reservoir.threshold_B, _lower_bound(scores_TM, reservoir.k))
+    width = scores_TM.shape[1]
+    above = buffer[: scores_TM.size]
+    np.greater(scores_TM, reservoir.threshold_B[:, None], out=above.reshape(scores_TM.shape))
+    # Eight at a time, since nearly all are False (USER_TILE makes the size divisible by 8).
+    words = np.flatnonzero(above.view(np.uint64))
+    inside = np.flatnonzero(above.reshape(-1, 8)[words])
+    passed = words[inside >> 3] * 8 + (inside & 7)
+    if len(passed):
+        rows = passed // width
+        columns = passed - rows * width
+        reservoir.add(rows, encode(scores_TM.reshape(-1)[passed], columns + first))
+
+
+def _lower_bound(scores_TM: Floats, k: int) -> Floats:
+    """Just below a value that at least k scores of each row reach: the k-th largest of the maxima of many groups."""
+    width = scores_TM.shape[1]
+    groups = min(width, max(128, 4 * k))
+    if groups < k:
+        return np.full(len(scores_TM), -np.inf, np.float32)
+    deep = width // groups
+    maxima_TG = scores_TM[:, : deep * groups].reshape(len(scores_TM), deep, groups).max(axis=1)
+    kth_T = np.partition(maxima_TG, groups - k, axis=1)[:, groups - k]
+    return np.nextafter(kth_T, np.float32(-np.inf))
+
+
+class _SeenTile:
+    """The seen items of a tile's users, in order of item, so that each tile of items finds its own at once."""
+
+    def __init__(self, seen: Csr | None, start: int, rows: int, n_items: int) -> None:
+        self._items = self._rows = np.empty(0, np.int64)
+        if seen is None:
+            return
+        bounds = np.asarray(seen[0][start : start + rows + 1], np.int64)
+        items = np.asarray(seen[1][bounds[0] : bounds[-1]], np.int64)
+        row = np.repeat(np.arange(rows), np.diff(bounds))
+        order = np.argsort(items, kind="stable")
+        inside = slice(*np.searchsorted(items, [0, n_items], sorter=order))
+        self._items, self._rows = items[order][inside], row[order][inside]
+
+    def apply(self, scores_TM: Floats, first: int) -> None:
+        """Set them to -inf in the scores of items [first, first + M)."""
+        low, high = np.searchsorted(self._items, [first, first + scores_TM.shape[1]])
+        scores_TM[self._rows[low:high], self._items[low:high] - first] = -np.inf
+
+
+def _check(
+    users_BD: Floats, items_ND: Floats, k: int, seen: Csr | None, allowed_N: npt.NDArray[np.bool_] | None
+) -> None:
+    remedy = "Check that the model folder and the tables belong together."
+    if k < 1:
+        raise ModelError(f"k is {k}.", "Ask for at least one item per user.")
+    if users_BD.ndim != 2 or items_ND.ndim != 2 or users_BD.shape[1] != items_ND.shape[1]:
+        raise ModelError(f"User vectors {users_BD.shape} do not fit item vectors {items_ND.shape}.", remedy)
+    if seen is not None and (len(seen[0]) != len(users_BD) + 1 or len(seen[1]) < seen[0][-1]):
+        raise ModelError(f"Seen items of {len(seen[0]) - 1} users given for {len(users_BD)} users.", remedy)
+    if allowed_N is not None and allowed_N.shape != (len(items_ND),):
+        raise ModelError(f"A mask {allowed_N.shape} of allowed items given for {len(items_ND)} items.", remedy)
+    for name, vectors in (("user", users_BD), ("item", items_ND)):
+        if not np.isfinite(vectors).all():
+            row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+            raise ModelError(f"The {name} vector in row {row} is not finite.", "The model diverged; retrain it.")
+
+
+def _may_overflow(users_BD: Floats, items_ND: Floats) -> bool:
+    if not users_BD.size or not items_ND.size:
+        return False
+    largest = float(np.abs(users_BD).max()) * float(np.abs(items_ND).max()) * users_BD.shape[1]
+    return largest > 1e38
