@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdspark.errors import ConfigError
+from kdspark.models.dropout import Dropout
 
 
 class Attentive(nn.Module):
@@ -23,7 +24,7 @@ class Attentive(nn.Module):
             raise ConfigError(f"`dim` {dim} is not a multiple of `heads` {heads}.", "Change one of them.")
         self.positions = nn.Parameter(torch.randn(window, dim) * (dim**-0.5 / 4))
         self.scale = dim**0.5
-        self.input_dropout = nn.Dropout(dropout)
+        self.input_dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(AttentionBlock(dim, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
 
@@ -42,13 +43,11 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.heads, self.rate = heads, dropout
+        self.heads = heads
         self.norm_attention, self.norm_forward = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
-        self.forward_net = nn.Sequential(
-            nn.Linear(dim, 4 * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * dim, dim)
-        )
-        self.dropout = nn.Dropout(dropout)
+        self.forward_net = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.dropout = Dropout(dropout)
 
     def forward(self, x_BWD: Tensor) -> Tensor:
         """[B, W, D]."""
@@ -60,6 +59,5 @@ class AttentionBlock(nn.Module):
         batch, width, dim = x_BWD.shape
         qkv = self.qkv(x_BWD).view(batch, width, 3, self.heads, dim // self.heads)
         q_BHWE, k_BHWE, v_BHWE = qkv.permute(2, 0, 3, 1, 4)
-        rate = self.rate if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q_BHWE, k_BHWE, v_BHWE, dropout_p=rate, is_causal=True)
+        mixed = F.scaled_dot_product_attention(q_BHWE, k_BHWE, v_BHWE, is_causal=True)
         return mixed.transpose(1, 2).reshape(batch, width, dim)

@@ -8,6 +8,8 @@ Legend: B users, W window, D dims, H hidden, K kernel, R bottleneck.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kdspark.models.dropout import Dropout
+
 
 class Recurrent(nn.Module):
     """GRU or LSTM, then a linear map back to D where the hidden size differs.
@@ -22,7 +24,7 @@ class Recurrent(nn.Module):
         super().__init__()
         between = dropout if layers > 1 else 0.0
         self.cell = cell(dim, hidden, num_layers=layers, batch_first=True, dropout=between)
-        self.input_dropout = nn.Dropout(dropout)
+        self.input_dropout = Dropout(dropout)
         self.out = nn.Linear(hidden, dim) if hidden != dim else nn.Identity()
 
     def forward(self, inputs_BWD: Tensor) -> Tensor:
@@ -37,7 +39,7 @@ class Convolutional(nn.Module):
 
     def __init__(self, dim: int, bottleneck: int, kernel: int, layers: int, dropout: float) -> None:
         super().__init__()
-        self.input_dropout = nn.Dropout(dropout)
+        self.input_dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(ConvBlock(dim, bottleneck, kernel, 2**layer, dropout) for layer in range(layers))
         self.norm = nn.LayerNorm(dim)
 
@@ -59,7 +61,7 @@ class ConvBlock(nn.Module):
         self.down = nn.Linear(dim, bottleneck)
         self.depthwise = nn.Conv1d(bottleneck, bottleneck, kernel, dilation=dilation, groups=bottleneck)
         self.up = nn.Linear(bottleneck, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.reach = (kernel - 1) * dilation
 
     def forward(self, x_BWD: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kdspark.models.batch import FeatureSizes, UserBatch
+from kdspark.models.dropout import Dropout
 from kdspark.models.features import FeatureTower
 from kdspark.models.history import align_left, align_right, at_last, drop_items, lookup, position_mask
 
@@ -34,7 +35,7 @@ class IdEncoder(UserEncoder):
         super().__init__()
         self.n_users = n_users
         self.table = nn.Embedding(n_users, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         nn.init.normal_(self.table.weight, std=dim**-0.5 / 4)
 
     def forward(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
@@ -74,7 +75,7 @@ class BagEncoder(HistoryEncoder):
         # log-weight of the n-th latest item; starts as a gentle decay
         self.log_weights = nn.Parameter(-torch.arange(window, dtype=torch.float32) / window)
         self.mix = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         nn.init.zeros_(self.mix.bias)
 
     def forward(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
@@ -94,7 +95,7 @@ class SequenceEncoder(HistoryEncoder):
     def __init__(self, network: nn.Module, window: int, dropout: float, input_dropout: float) -> None:
         super().__init__(window, input_dropout)
         self.network = network
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
         items_BW, lengths_B = self.inputs(batch, known_items)
@@ -118,8 +119,8 @@ class TwoTowerEncoder(HistoryEncoder):
         self.bag = BagEncoder(dim, window, 0.0, input_dropout)
         self.tower = FeatureTower(sizes, dim) if sizes else None
         width = dim * (2 if self.tower else 1)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
-        self.dropout = nn.Dropout(dropout)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, dim))
+        self.dropout = Dropout(dropout)
 
     def forward(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
         bag_BD = self.bag(batch, items_ND, known_items)
