@@ -55,11 +55,14 @@ class SequenceObjective(nn.Module):
         model: a causal model.
         training: `negatives` and `label_smoothing` are read.
         window: positions per window; the model's history length.
+        mask_history: leave the items before a position, unless they are its target, out of its full softmax: they
+            will not be recommended. False for logs in which users come back to items.
     """
 
-    def __init__(self, model: Recommender, training: TrainingConfig, window: int) -> None:
+    def __init__(self, model: Recommender, training: TrainingConfig, window: int, mask_history: bool = True) -> None:
         super().__init__()
         self.model, self.training_config, self.window = model, training, window
+        self.mask_history = mask_history
 
     def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
         """{"loss", "hard"}, in nats."""
@@ -71,7 +74,12 @@ class SequenceObjective(nn.Module):
         positions_XWD = self.model.encode_positions(users, items_ND)
         usable_XW = (inputs_XW != PAD) & (next_XW != PAD)
         users_PD, targets_P1 = positions_XWD[usable_XW], next_XW[usable_XW][:, None]
-        loss = hard_loss(users_PD, items_ND, targets_P1, None, self.training_config)
+        scores_PN = None
+        if self.mask_history and self.training_config.negatives == 0:
+            scores_PN = (users_PD @ items_ND.T).float()
+            seen_PN = seen_before(inputs_XW, len(items_ND))[usable_XW].scatter_(1, targets_P1, False)
+            scores_PN = scores_PN.masked_fill(seen_PN, -torch.inf)
+        loss = hard_loss(users_PD, items_ND, targets_P1, scores_PN, self.training_config)
         return {LOSS: loss, HARD: loss.detach()}
 
 
@@ -199,6 +207,14 @@ def history_mask(history_BL: Tensor, kept: list[Tensor], n_items: int) -> Tensor
     for items in kept:
         mask.scatter_(1, torch.where(items >= 0, items, n_items), False)
     return mask[:, :n_items]
+
+
+def seen_before(inputs_XW: Tensor, n_items: int) -> Tensor:
+    """bool [X, W, N]: items among a window's inputs up to and including each position."""
+    counts = torch.zeros(*inputs_XW.shape, n_items + 1, dtype=torch.int16, device=inputs_XW.device)
+    known_XW = (inputs_XW >= 0) & (inputs_XW < n_items)
+    counts.scatter_(2, torch.where(known_XW, inputs_XW, n_items).unsqueeze(2), 1)
+    return counts.cumsum_(dim=1)[..., :n_items] > 0
 
 
 def cut_windows(history_BL: Tensor, known_items: int, window: int) -> tuple[Tensor, Tensor]:

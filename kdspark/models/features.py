@@ -29,6 +29,10 @@ class FeatureTower(nn.Module):
         if self.codes is not None:
             nn.init.normal_(self.codes.weight, std=dim**-0.5 / 4)
             nn.init.zeros_(self.codes.weight[0])
+        if self.dense is not None:
+            # As small as the embeddings beside it: torch's default would drown them in what all rows share.
+            nn.init.normal_(self.dense.weight, std=(dim * dense) ** -0.5 / 4)
+            nn.init.zeros_(self.dense.bias)
 
     def forward(self, codes_BC: Tensor, numbers_BF: Tensor, vector_BV: Tensor) -> Tensor:
         """[B, D].

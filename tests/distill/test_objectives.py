@@ -116,7 +116,7 @@ def test_sequence_objective_is_the_mean_over_all_positions() -> None:
     model = zoo.ZOO["transformer"]()
     users = zoo.batch(4, length=6)
     batch = ExampleBatch(users, torch.full((4, 1), -1))
-    found = SequenceObjective(model, FULL, window=6)(batch)["loss"]
+    found = SequenceObjective(model, FULL, window=6, mask_history=False)(batch)["loss"]
     items_ND, losses = model.encode_items(), []
     for row in range(4):
         for end in range(1, 6):
@@ -126,3 +126,17 @@ def test_sequence_objective_is_the_mean_over_all_positions() -> None:
             scores = model.encode_users(prefix, items_ND) @ items_ND.T
             losses.append(F.cross_entropy(scores, users.history[row, end : end + 1]))
     torch.testing.assert_close(found, torch.stack(losses).mean(), rtol=1e-4, atol=1e-5)
+
+
+def test_sequence_softmax_leaves_seen_items_out() -> None:
+    model = zoo.ZOO["gru"]()
+    history = torch.tensor([[3, 7, 3, 9]])  # the third item is a repeat: a target stays in its own softmax
+    users = dataclasses.replace(zoo.batch(1, length=4), history=history)
+    batch = ExampleBatch(users, torch.full((1, 1), -1))
+    found = SequenceObjective(model, FULL, window=6)(batch)["loss"]
+    items_ND, losses = model.encode_items(), []
+    for end, masked in ((1, [3]), (2, [7]), (3, [3, 7])):
+        scores = model.encode_users(dataclasses.replace(users, history=history[:, :end]), items_ND) @ items_ND.T
+        scores[0, masked] = -torch.inf
+        losses.append(F.cross_entropy(scores, history[:, end]))
+    torch.testing.assert_close(found, torch.stack(losses).mean())

@@ -77,7 +77,7 @@ def test_sequences_overfit_through_all_positions() -> None:
     rows = data()
     history = torch.cat([rows.users.history, rows.targets], dim=1)
     users = UserBatch(rows.users.user_idx, history, rows.users.codes, rows.users.numbers, rows.users.vector)
-    objective = SequenceObjective(model, config.training, window=6)
+    objective = SequenceObjective(model, config.training, window=6, mask_history=False)
     trainer = Trainer(objective, lambda _: [ExampleBatch(users, rows.targets)], 1, config.training, 1, hit_rate)
     assert trainer.fit().best_metric == 1.0
 
