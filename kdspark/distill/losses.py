@@ -42,7 +42,7 @@ def hard_cross_entropy(scores_BN: Tensor, targets_BT: Tensor, smoothing: float =
 def sampled_cross_entropy(
     target_scores_BT: Tensor, targets_BT: Tensor, scores_BS: Tensor, sampled_S: Tensor, n_items: int
 ) -> Tensor:
-    """Cross-entropy against S distinct items drawn uniformly, with the log of the sampling rate subtracted from their scores.
+    """Cross-entropy against S distinct, uniformly drawn items, the log of the sampling rate taken off their scores.
 
     The corrected sum exp(target) + sum exp(sampled - log(S / N)) estimates the full softmax's sum without bias
     (logQ correction, Bengio & Senecal, 2008). A draw that hits the row's own target is left out.
