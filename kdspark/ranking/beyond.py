@@ -22,6 +22,7 @@ Legend: B users, K list length, N items, C codes per item, V vector length.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,16 @@ class Catalogue:
     codes_NC: npt.NDArray[np.integer[Any]]
     vector_NV: npt.NDArray[np.floating[Any]]
     head_N: npt.NDArray[np.bool_]
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file, from which Spark's workers read it."""
+        np.savez(path, counts=self.counts_N, codes=self.codes_NC, vector=self.vector_NV, head=self.head_N)
+
+    @classmethod
+    def load(cls, path: Path) -> "Catalogue":
+        """Read what `save` wrote; never unpickles."""
+        with np.load(path, allow_pickle=False) as file:
+            return cls(file["counts"], file["codes"], file["vector"], file["head"])
 
 
 def list_metrics(items_BK: Items, catalogue: Catalogue, ks: Sequence[int]) -> PerUser:
@@ -90,7 +101,7 @@ def popularity_percentile(counts_N: npt.NDArray[np.int64]) -> Floats:
 def vector_diversity(items_BK: Items, vectors_NV: npt.NDArray[np.floating[Any]]) -> Floats:
     """1 - mean pairwise cosine of dense item vectors, per list; sum over pairs = (|sum x|^2 - sum |x|^2) / 2."""
     present_BK = items_BK >= 0
-    vectors_BKV = vectors_NV[np.where(present_BK, items_BK, 0)].astype(np.float64)
+    vectors_BKV: Floats = vectors_NV[np.where(present_BK, items_BK, 0)].astype(np.float64)
     norms_BK = np.sqrt((vectors_BKV**2).sum(axis=2))
     real_BK = present_BK & (norms_BK > 0)
     unit_BKV = np.where(real_BK[..., None], vectors_BKV / np.where(real_BK, norms_BK, 1)[..., None], 0)
@@ -114,7 +125,7 @@ def code_diversity(items_BK: Items, codes_NC: npt.NDArray[np.integer[Any]]) -> F
     keys, group = np.unique(rows * (int(codes_BKC.max(initial=0)) + 1) + codes_BKC[distinct_BKC], return_inverse=True)
     squares = np.bincount(group.ravel(), weights, minlength=len(keys)).astype(np.float64) ** 2
     row_of_key = keys // (int(codes_BKC.max(initial=0)) + 1)
-    squared_B = np.bincount(row_of_key, squares, minlength=len(items_BK))
+    squared_B: Floats = np.bincount(row_of_key, squares, minlength=len(items_BK)).astype(np.float64)
     return _pairwise(squared_B, (sizes_BK > 0).sum(axis=1), present_BK.sum(axis=1))
 
 

@@ -1,0 +1,38 @@
+"""Getting one file to every worker: through Spark's file server, under a name that carries the content's digest."""
+
+import functools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdspark.workspace import sha256_file
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def ship_file(spark: "SparkSession", path: Path) -> str:
+    """Send a file to the executors; workers find it by `SparkFiles.get(name)`.
+
+    Spark serves it from where it lies whenever an executor asks, so it is linked (or copied) to a folder that lives
+    as long as this process.
+
+    Returns:
+        The name.
+    """
+    name = f"{sha256_file(path)[:32]}-{path.name}"
+    link = Path(_outbox().name) / name
+    if not link.exists():
+        try:
+            os.link(path, link)
+        except OSError:  # another file system
+            shutil.copyfile(path, link)
+    spark.sparkContext.addFile(str(link))
+    return name
+
+
+@functools.cache
+def _outbox() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="kdspark-files-")
