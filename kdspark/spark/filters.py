@@ -1,0 +1,65 @@
+"""Which clean events stay: duplicates, repeats, minimum weight, minimum counts and k-core."""
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from kdspark import tables
+from kdspark.config import FiltersConfig
+from kdspark.errors import InputError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_MOST_ROUNDS = 100
+
+
+def deduplicate(events: "DataFrame", filters: FiltersConfig) -> "DataFrame":
+    """Exact duplicates once (the largest weight stays); of a user's repeats on an item all, the first or the last.
+
+    Args:
+        events: (user_id, item_id, ts, weight).
+    """
+    if filters.min_weight is not None:
+        events = events.filter(F.col(tables.WEIGHT) >= filters.min_weight)
+    user, item, ts, weight = tables.USER_ID, tables.ITEM_ID, tables.TS, tables.WEIGHT
+    if filters.repeats == "all":
+        return events.groupBy(user, item, ts).agg(F.max(weight).alias(weight))
+    if filters.repeats == "last":
+        kept = F.max(F.struct(ts, weight))
+    else:
+        kept = F.min(F.struct(F.col(ts), (-F.col(weight)).alias(weight)))
+    picked = events.groupBy(user, item).agg(kept.alias("kept"))
+    sign = 1 if filters.repeats == "last" else -1
+    value = (F.col("kept")[weight] * sign).cast("float")
+    return picked.select(user, item, F.col("kept")[ts].alias(ts), value.alias(weight))
+
+
+def drop_rare(events: "DataFrame", filters: FiltersConfig) -> "DataFrame":
+    """Leave out rare items, then rare users: once, or until nothing changes (k-core).
+
+    Raises:
+        InputError: nothing is left.
+    """
+    if filters.min_user_events == 1 and filters.min_item_events == 1:
+        return events
+    before = -1
+    for _ in range(_MOST_ROUNDS if filters.k_core else 1):
+        events = _at_least(events, tables.ITEM_ID, filters.min_item_events)
+        events = _at_least(events, tables.USER_ID, filters.min_user_events).localCheckpoint()
+        count = events.count()
+        if count == before:
+            break
+        before = count
+    if before == 0:
+        raise InputError(
+            "No event is left after `data.filters` (minimum counts).", "Lower min_user_events or min_item_events."
+        )
+    return events
+
+
+def _at_least(events: "DataFrame", key: str, least: int) -> "DataFrame":
+    if least == 1:
+        return events
+    frequent = events.groupBy(key).count().filter(F.col("count") >= least).select(key)
+    return events.join(frequent, key, "left_semi")

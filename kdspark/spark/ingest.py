@@ -1,0 +1,195 @@
+"""From the user's files to clean events: types checked, bad rows set apart with reasons, duplicates and filters.
+
+The raw files are read once: every row is normalised and marked, good or bad, and written to scratch; all else starts
+from there, so files that arrive meanwhile change nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, DateType, DecimalType, IntegralType, MapType, StringType, StructType
+
+from kdspark import tables
+from kdspark.config import ColumnsConfig, DataConfig, SourceConfig
+from kdspark.errors import InputError
+from kdspark.spark.io import uri
+from kdspark.spark.sources import CORRUPT, SourceFile, list_files, quoted, read_source, require_columns, unreadable
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+MALFORMED = "malformed row"
+FUTURE = "after the night's end"
+_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+_YEAR_10000_US = 253_402_300_800 * 1_000_000
+_ID_TYPES = (StringType, IntegralType, DecimalType, DateType)
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What was read.
+
+    Attributes:
+        events: (user_id, item_id, ts, weight); ids in their own types, ts as in `kdspark.tables`.
+        quarantine: rows that could not be used, as table "quarantine".
+        counts: rows read, good rows, and rows by reason.
+        files: what was read, to be pinned in the manifest.
+    """
+
+    events: "DataFrame"
+    quarantine: "DataFrame"
+    counts: dict[str, int]
+    files: list[SourceFile]
+
+
+def read_interactions(
+    spark: "SparkSession",
+    source: SourceConfig,
+    columns: ColumnsConfig,
+    end_us: int,
+    max_bad_fraction: float,
+    scratch: Path,
+) -> Ingested:
+    """Read, normalise and judge every row of an interaction log.
+
+    Args:
+        source: where the files are; `columns` are their column names.
+        end_us: end of the night, exclusive; later events are counted, and left out.
+        max_bad_fraction: share of bad rows above which the night fails.
+        scratch: folder for the normalised rows; must outlive the result.
+
+    Raises:
+        InputError: a missing or mistyped column, unreadable file, too many bad rows, or nothing left.
+    """
+    files = list_files(spark, source)
+    frame = read_source(spark, source, files)
+    _check_columns(frame, columns, source)
+    try:
+        _normalised(frame, columns, end_us).write.parquet(uri(scratch))
+    except (PySparkException, Py4JJavaError) as error:
+        raise unreadable(source, error) from error
+    rows = spark.read.parquet(uri(scratch))
+    by_reason = {row[tables.REASON]: int(row["count"]) for row in rows.groupBy(tables.REASON).count().collect()}
+    good, future = by_reason.pop(None, 0), by_reason.pop(FUTURE, 0)
+    _judge(source, columns, good, future, by_reason, max_bad_fraction)
+    bad = rows.filter(F.col(tables.REASON).isNotNull() & (F.col(tables.REASON) != FUTURE))
+    events = rows.filter(F.col(tables.REASON).isNull()).select(tables.USER_ID, tables.ITEM_ID, tables.TS, tables.WEIGHT)
+    total = good + future + sum(by_reason.values())
+    counts = {"read": total, "good": good, "future": future, **dict(sorted(by_reason.items()))}
+    return Ingested(events, bad.select(*tables.columns("quarantine")), counts, files)
+
+
+def read_log(spark: "SparkSession", data: DataConfig, end_us: int, scratch: Path) -> Ingested:
+    """`read_interactions` of the configuration's main log."""
+    return read_interactions(spark, data.interactions, data.columns, end_us, data.filters.max_bad_fraction, scratch)
+
+
+def _check_columns(frame: "DataFrame", columns: ColumnsConfig, source: SourceConfig) -> None:
+    names = {"data.columns.user": columns.user, "data.columns.item": columns.item}
+    if columns.timestamp is not None:
+        names["data.columns.timestamp"] = columns.timestamp
+    if columns.weight is not None:
+        names["data.columns.weight"] = columns.weight
+    require_columns(frame, names, source)
+    for key in ("user", "item"):
+        name = getattr(columns, key)
+        kind = frame.schema[name].dataType
+        if not isinstance(kind, _ID_TYPES):
+            raise InputError(
+                f"{', '.join(source.paths)}: column {name!r} (`data.columns.{key}`) is {kind.simpleString()}, no id.",
+                "Use a string, integer, decimal or date column, or cast it in the export.",
+            )
+    for key in ("timestamp", "weight"):
+        name = getattr(columns, key)
+        if name is not None and isinstance(frame.schema[name].dataType, StructType | ArrayType | MapType):
+            kind = frame.schema[name].dataType
+            raise InputError(
+                f"{', '.join(source.paths)}: column {name!r} (`data.columns.{key}`) is {kind.simpleString()}.",
+                "Name a column with one number or timestamp per row.",
+            )
+
+
+def _normalised(frame: "DataFrame", columns: ColumnsConfig, end_us: int) -> "DataFrame":
+    raw = F.to_json(F.struct(*[quoted(name) for name in frame.columns if name != CORRUPT]))
+    ts, ts_problem = _timestamp(columns)
+    weight, weight_problem = _weight(columns)
+    malformed = F.col(CORRUPT).isNotNull() if CORRUPT in frame.columns else F.lit(False)
+    reason = F.coalesce(
+        F.when(malformed, MALFORMED),
+        _id_problem(frame, columns.user, "user"),
+        _id_problem(frame, columns.item, "item"),
+        ts_problem,
+        weight_problem,
+        F.when(ts >= end_us, FUTURE) if columns.timestamp_unit != "ordinal" else F.lit(None).cast("string"),
+    )
+    bad = F.col(tables.REASON).isNotNull()
+    return frame.select(
+        quoted(columns.user).alias(tables.USER_ID),
+        quoted(columns.item).alias(tables.ITEM_ID),
+        ts.alias(tables.TS),
+        weight.alias(tables.WEIGHT),
+        reason.alias(tables.REASON),
+        F.input_file_name().alias(tables.SOURCE_FILE),
+        raw.alias(tables.RAW_ROW),
+    ).withColumn(tables.RAW_ROW, F.when(bad, F.col(tables.RAW_ROW)))
+
+
+def _id_problem(frame: "DataFrame", name: str, side: str) -> "Column":
+    column = quoted(name)
+    missing = column.isNull()
+    if isinstance(frame.schema[name].dataType, StringType):
+        missing = missing | (F.trim(column) == "")
+    return F.when(missing, f"null or blank {side} id")
+
+
+def _timestamp(columns: ColumnsConfig) -> tuple["Column", "Column"]:
+    """(ts in microseconds or as the log's ordinal, what is wrong with it)."""
+    nothing = F.lit(None).cast("string")
+    if columns.timestamp is None:
+        return F.lit(None).cast("bigint"), nothing
+    column = quoted(columns.timestamp)
+    if columns.timestamp_unit == "timestamp":
+        ts = F.unix_micros(column.try_cast("timestamp"))
+        parsed, inside = ts, (ts >= 0) & (ts < _YEAR_10000_US)
+    else:
+        exact = column.try_cast("decimal(38,6)")  # null for NaN and infinity too
+        factor = _MICROSECONDS.get(columns.timestamp_unit, 1)
+        limit = 2**62 if columns.timestamp_unit == "ordinal" else _YEAR_10000_US // factor
+        least = -limit if columns.timestamp_unit == "ordinal" else 0
+        parsed, inside = exact, (exact >= least) & (exact < limit)
+        ts = F.when(inside, F.round(exact * factor).cast("bigint"))
+    problem = F.coalesce(
+        F.when(column.isNull(), "null timestamp"),
+        F.when(parsed.isNull(), f"timestamp is not of unit {columns.timestamp_unit}"),
+        F.when(~inside, "timestamp out of range"),
+    )
+    return ts, problem
+
+
+def _weight(columns: ColumnsConfig) -> tuple["Column", "Column"]:
+    if columns.weight is None:
+        return F.lit(1.0).cast("float"), F.lit(None).cast("string")
+    value = quoted(columns.weight).try_cast("double")
+    finite = value.isNotNull() & ~F.isnan(value) & (F.abs(value) < 3e38)
+    return F.when(finite, value.cast("float")), F.when(~finite, "null or non-finite weight")
+
+
+def _judge(
+    source: SourceConfig, columns: ColumnsConfig, good: int, future: int, bad: dict[str, int], most: float
+) -> None:
+    paths = ", ".join(source.paths)
+    total = good + future + sum(bad.values())
+    reasons = "; ".join(f"{count:,} x {reason}" for reason, count in sorted(bad.items(), key=lambda kv: -kv[1]))
+    if total and sum(bad.values()) > most * total:
+        named = f"user {columns.user!r}, item {columns.item!r}, timestamp {columns.timestamp!r}"
+        raise InputError(
+            f"{paths}: {sum(bad.values()):,} of {total:,} rows are bad ({reasons}; columns: {named}).",
+            "Correct the columns, `timestamp_unit` or the export; or raise `data.filters.max_bad_fraction`.",
+        )
+    if not good:
+        late = f" {future:,} rows lie after the night's end." if future else ""
+        raise InputError(f"{paths}: the log is empty: no usable row.{late}", "Check `paths` and --date.")

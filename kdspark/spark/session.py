@@ -1,0 +1,92 @@
+"""The only place that builds a Spark session.
+
+Time zone UTC, Arrow between JVM and Python, adaptive execution. Settings from the configuration are allow-listed:
+they may change performance and memory, never what is loaded, run or ignored.
+"""
+
+import os
+
+from pyspark.sql import SparkSession
+
+from kdspark.config import SparkConfig
+from kdspark.errors import ConfigError
+
+_ALLOWED = (
+    "spark.sql.shuffle.partitions",
+    "spark.sql.autoBroadcastJoinThreshold",
+    "spark.sql.adaptive.",
+    "spark.sql.execution.arrow.maxRecordsPerBatch",
+    "spark.sql.files.maxPartitionBytes",
+    "spark.default.parallelism",
+    "spark.local.dir",
+    "spark.driver.memory",
+    "spark.driver.maxResultSize",
+    "spark.driver.host",
+    "spark.driver.bindAddress",
+    "spark.executor.memory",
+    "spark.executor.memoryOverhead",
+    "spark.executor.pyspark.memory",
+    "spark.executor.cores",
+    "spark.executor.instances",
+    "spark.dynamicAllocation.",
+    "spark.task.cpus",
+    "spark.task.maxFailures",
+    "spark.task.resource.gpu.amount",
+    "spark.executor.resource.gpu.amount",
+    "spark.speculation",
+    "spark.memory.",
+    "spark.network.timeout",
+    "spark.ui.enabled",
+    "spark.scheduler.mode",
+)
+_FIXED = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.adaptive.enabled": "true",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.parquet.compression.codec": "zstd",
+    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+}
+_REFUSED = ("spark.sql.files.ignoreCorruptFiles", "spark.sql.files.ignoreMissingFiles")
+
+
+def build_session(config: SparkConfig, app_name: str) -> SparkSession:
+    """Start a session, or join the one that spark-submit configured.
+
+    Args:
+        config: `master` None means spark-submit's, or all local cores with retries like a cluster's.
+
+    Raises:
+        ConfigError: a setting is not on the allow list, or the submitted configuration ignores damaged files.
+    """
+    for key in config.settings:
+        if not key.startswith(_ALLOWED):
+            raise ConfigError(
+                f"`spark.settings`: {key!r} is not allowed.",
+                "Only performance and memory settings are; give others to spark-submit.",
+            )
+    builder = SparkSession.builder.appName(app_name)
+    if config.master is not None:
+        builder = builder.master(config.master)
+    elif not _submitted():
+        builder = builder.master("local[*,4]")
+    if not _submitted() or config.master is not None:
+        builder = builder.config("spark.ui.showConsoleProgress", "false")
+    for key, value in {**_FIXED, **config.settings}.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    refuse_lossy_reads(session)
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def refuse_lossy_reads(session: SparkSession) -> None:
+    """Raise ConfigError if the session skips damaged or missing files, which loses rows silently."""
+    for key in _REFUSED:
+        if str(session.conf.get(key, "false")).lower() == "true":
+            raise ConfigError(f"{key} is on: it loses rows without a word.", "Submit without it.")
+
+
+def _submitted() -> bool:
+    """Whether spark-submit started this process: it leaves its choice of master in these places."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ or "spark.master" in os.environ.get("PYSPARK_SUBMIT_ARGS", "")

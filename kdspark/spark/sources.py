@@ -1,0 +1,143 @@
+"""Finding and reading the user's files: Parquet, CSV or JSON lines, paths or globs, on any Hadoop file system."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType, StructField, StructType
+
+from kdspark.config import SourceConfig
+from kdspark.errors import InputError
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+_PICKLED = "_common_metadata"
+CORRUPT = "_kdspark_malformed"
+"""Column of `read_source` for CSV and JSON: the text of a row that does not fit its file's columns, else null."""
+_KINDS = {"parquet": "Parquet", "csv": "CSV", "json": "JSON lines"}
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One input file: what the manifest pins, so that files that come later change nothing."""
+
+    path: str
+    bytes: int
+    modified_ms: int
+
+
+def list_files(spark: "SparkSession", source: SourceConfig) -> list[SourceFile]:
+    """The data files behind a source's paths and globs, folders taken recursively, in order of path.
+
+    Raises:
+        InputError: a path or glob matches nothing, all files are empty, or a folder holds pickled metadata.
+    """
+    found: dict[str, SourceFile] = {}
+    for pattern in source.paths:
+        files = _glob(spark, pattern)
+        if not files:
+            raise InputError(f"{pattern}: no such file.", "Check the path or glob under `paths`.")
+        found.update({file.path: file for file in files})
+    if not any(file.bytes for file in found.values()):
+        raise InputError(f"{', '.join(source.paths)}: every file is empty.", "Check that the export has run.")
+    return [found[path] for path in sorted(found)]
+
+
+def read_source(spark: "SparkSession", source: SourceConfig, files: list[SourceFile] | None = None) -> "DataFrame":
+    """Read a source: CSV columns as strings, Parquet and JSON with their own types.
+
+    Args:
+        files: the files to read, as `list_files` gave them; listed now if None.
+
+    Raises:
+        InputError: as `list_files`, or a file is not readable as what the configuration says.
+    """
+    files = list_files(spark, source) if files is None else files
+    paths = [file.path for file in files if file.bytes]
+    empty = [file.path for file in files if not file.bytes]
+    if empty and source.format == "parquet":
+        raise InputError(f"{empty[0]}: zero bytes, not a Parquet file.", "Remove it or export it again.")
+    try:
+        if source.format == "csv":
+            return _read_csv(spark, source, paths)
+        if source.format == "json":
+            frame = spark.read.option("columnNameOfCorruptRecord", CORRUPT).json(paths)
+            return (
+                spark.read.schema(_with_corrupt(frame.schema)).option("columnNameOfCorruptRecord", CORRUPT).json(paths)
+            )
+        return spark.read.parquet(*paths)
+    except (PySparkException, Py4JJavaError) as error:
+        raise unreadable(source, error) from error
+
+
+def _read_csv(spark: "SparkSession", source: SourceConfig, paths: list[str]) -> "DataFrame":
+    options = {"sep": source.delimiter, "header": source.header, "columnNameOfCorruptRecord": CORRUPT}
+    # Header or not, the first file gives the names; enforceSchema=False checks the others' headers against it.
+    schema = spark.read.options(**options).csv(paths).schema
+    return spark.read.options(**options, enforceSchema=False).schema(_with_corrupt(schema)).csv(paths)
+
+
+def _with_corrupt(schema: StructType) -> StructType:
+    fields = [field for field in schema.fields if field.name != CORRUPT]
+    return StructType([*fields, StructField(CORRUPT, StringType())])
+
+
+def unreadable(source: SourceConfig, error: Exception) -> InputError:
+    """The one-line form of what Spark says of a damaged file."""
+    text = " ".join(str(error).split())
+    path = next((word.strip("'\".,;()") for word in text.split() if "file:/" in word or "://" in word), None)
+    where = path or ", ".join(source.paths)
+    return InputError(
+        f"{where}: not readable as {_KINDS[source.format]} ({text[:160]}…).",
+        "Export the file again, or correct `format`, `delimiter` and `header`.",
+    )
+
+
+def require_columns(frame: "DataFrame", wanted: dict[str, str], source: SourceConfig) -> None:
+    """Check that columns exist.
+
+    Args:
+        wanted: configuration key -> column name.
+
+    Raises:
+        InputError: naming the source, the missing columns and those there are.
+    """
+    missing = {key: name for key, name in wanted.items() if name not in frame.columns}
+    if missing:
+        named = ", ".join(f"{name!r} (`{key}`)" for key, name in missing.items())
+        there = ", ".join(repr(name) for name in frame.columns[:30])
+        raise InputError(
+            f"{', '.join(source.paths)}: no column {named}; there are {there}.",
+            "Correct the column names in the configuration, or `header` and `delimiter`.",
+        )
+
+
+def quoted(name: str) -> "Column":
+    """A column by its literal name: dots, colons and backticks in names mean nothing special."""
+    return F.col("`" + name.replace("`", "``") + "`")
+
+
+def _glob(spark: "SparkSession", pattern: str) -> list[SourceFile]:
+    jvm: Any = spark._jvm
+    hadoop = spark._jsc.hadoopConfiguration()  # type: ignore[union-attr]
+    path = jvm.org.apache.hadoop.fs.Path(pattern)
+    system = path.getFileSystem(hadoop)
+    matches = system.globStatus(path)
+    files: list[SourceFile] = []
+    for match in matches or []:
+        listing = system.listFiles(match.getPath(), True)
+        while listing.hasNext():
+            status = listing.next()
+            name = status.getPath().getName()
+            if name == _PICKLED:
+                raise InputError(
+                    f"{status.getPath()}: pickled metadata, which can run code when it is read.", "Delete this file."
+                )
+            if not name.startswith(("_", ".")):
+                files.append(
+                    SourceFile(status.getPath().toString(), int(status.getLen()), int(status.getModificationTime()))
+                )
+    return files

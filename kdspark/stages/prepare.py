@@ -1,0 +1,251 @@
+"""prepare: raw logs -> ids, interactions with split, feature tables, training examples, quarantine.
+
+Feature tables come in two scopes: `train`, from train events alone, for everything that is trained or evaluated; and
+`full`, from every event before the night's end, for tonight's lists.
+"""
+
+import shutil
+from dataclasses import asdict
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from kdspark import tables
+from kdspark.bridge.prepared import FEATURES_FILE, splits_of
+from kdspark.config import Config, SourceConfig
+from kdspark.errors import ConfigError
+from kdspark.spark.examples import build_examples
+from kdspark.spark.features import Clock, build_items, build_users, fit_behaviour, item_counts
+from kdspark.spark.filters import deduplicate, drop_rare
+from kdspark.spark.ids import extend_vocabulary
+from kdspark.spark.ingest import Ingested, read_interactions
+from kdspark.spark.io import read_table, write_table
+from kdspark.spark.side import Static, build_static, read_side
+from kdspark.spark.sources import list_files
+from kdspark.spark.split import check_split, split_events
+from kdspark.stages.labels import files_for
+from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
+from kdspark.workspace import Manifest, published_before, write_json
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+NAME = "prepare"
+_EVENTS_PER_FILE = 1_000_000
+
+
+def check_lists_fit(config: Config, manifest: Manifest) -> None:
+    """Raise ConfigError if a list is asked for that is longer than the catalogue."""
+    catalogue = int(manifest.facts["catalogue"])
+    wanted = {"scoring.k": config.scoring.k, "evaluation.ks": max(config.evaluation.ks)}
+    for key, k in wanted.items():
+        if k > catalogue:
+            raise ConfigError(
+                f"`{key}`: {k} is larger than the catalogue of {catalogue} items with training events.",
+                "Ask for shorter lists, or bring a larger log.",
+            )
+
+
+def _sources(night: Night) -> dict[str, SourceConfig]:
+    data = night.config.data
+    named = {
+        "interactions": data.interactions,
+        "users": data.users,
+        "items": data.items,
+        "valid": data.split.valid,
+        "test": data.split.test,
+    }
+    return {name: source for name, source in named.items() if source is not None}
+
+
+def _settings(night: Night) -> object:
+    files = {
+        name: [asdict(file) for file in list_files(night.spark, source)] for name, source in _sources(night).items()
+    }
+    previous = _previous(night)
+    return {
+        "date": night.date.isoformat(),
+        "data": night.config.data.model_dump(mode="json"),
+        "refit": night.config.refit,
+        "files": files,
+        "previous": previous.name if previous else None,
+    }
+
+
+def _previous(night: Night) -> Path | None:
+    """The prepare folder behind the last published night before this one, whose vocabulary goes on."""
+    published = published_before(night.workspace, night.date)
+    if published is None:
+        return None
+    folder = night.workspace.root / "stages" / NAME / str(published.manifest["stages"][NAME])
+    return folder if folder.is_dir() else None
+
+
+def _build(task: Task) -> Outcome:
+    builder = _Builder(task)
+    try:
+        return builder.build()
+    finally:
+        shutil.rmtree(builder.scratch, ignore_errors=True)
+
+
+class _Builder:
+    """One run of the stage: its folders, session and row counts."""
+
+    def __init__(self, task: Task) -> None:
+        self.night, self.out = task.night, task.out
+        self.spark, self.data = task.night.spark, task.night.config.data
+        self.scratch = task.out / "scratch"
+        self.previous = _previous(task.night)
+        self.rows: dict[str, int] = {}
+        ordinal = self.data.columns.timestamp is None or self.data.columns.timestamp_unit == "ordinal"
+        self.clock = Clock(None if ordinal else self.night.end_us)
+
+    def build(self) -> Outcome:
+        logs = self._read_logs()
+        events = {name: deduplicate(log.events, self.data.filters) for name, log in logs.items()}
+        events["interactions"] = drop_rare(events["interactions"], self.data.filters)
+        quarantine = reduce(lambda a, b: a.unionByName(b), [log.quarantine for log in logs.values()])
+        self._write(quarantine, "quarantine")
+        sides = self._read_sides(events["interactions"])
+        for side, idx_name, id_name in _SIDES:
+            self._write_ids(events, sides.get(side), idx_name, id_name)
+        splits = self._write_interactions(events)
+        static = {side: self._static(side, idx_name, sides.get(side)) for side, idx_name, _ in _SIDES}
+        catalogue = self._write_features(static, splits)
+        facts = {
+            "catalogue": catalogue,
+            "splits": splits,
+            "input": {name: log.counts for name, log in logs.items()},
+            "files": {name: [asdict(file) for file in log.files] for name, log in logs.items()},
+        }
+        return Outcome(rows=self.rows, facts=facts)
+
+    def _read_logs(self) -> dict[str, Ingested]:
+        sources = {"interactions": self.data.interactions, "valid": self.data.split.valid, "test": self.data.split.test}
+        share = self.data.filters.max_bad_fraction
+        return {
+            name: read_interactions(
+                self.spark, source, self.data.columns, self.night.end_us, share, self.scratch / f"raw-{name}"
+            )
+            for name, source in sources.items()
+            if source is not None
+        }
+
+    def _read_sides(self, events: "DataFrame") -> dict[str, "DataFrame"]:
+        found = {}
+        for side, _, id_name in _SIDES:
+            config = getattr(self.data, side)
+            if config is not None:
+                id_type = events.schema[id_name].dataType.simpleString()
+                found[side] = read_side(self.spark, config, id_name, id_type)
+        return found
+
+    def _write_ids(self, events: "dict[str, DataFrame]", side: "DataFrame | None", idx_name: str, id_name: str) -> None:
+        name = _ids_table(id_name)
+        parts = [frame.select(id_name) for frame in events.values()]
+        parts += [side.select(id_name)] if side is not None else []
+        ids = reduce(lambda a, b: a.unionByName(b), parts)
+        known = read_table(self.spark, self.previous / name) if self.previous else None
+        self._write(extend_vocabulary(ids, known, idx_name, id_name), name)
+
+    def _write_interactions(self, events: "dict[str, DataFrame]") -> dict[str, int]:
+        indexed = {name: self._indexed(frame) for name, frame in events.items()}
+        split = split_events(
+            indexed["interactions"],
+            self.data.split,
+            self.night.config.seed,
+            self.night.end_us,
+            indexed.get("valid"),
+            indexed.get("test"),
+        )
+        # All events of a user in one file, in order: trainers read whole users block by block.
+        order = (tables.USER_IDX, tables.TS, tables.ITEM_IDX)
+        files = max(1, -(-self.rows["user_ids"] // _EVENTS_PER_FILE), 4)
+        laid_out = split.repartition(files, tables.USER_IDX).sortWithinPartitions(*order)
+        self._write(laid_out, "interactions")
+        counted = self._table("interactions").groupBy(tables.SPLIT).count().collect()
+        counts = {row[tables.SPLIT]: int(row["count"]) for row in counted}
+        check_split(counts)
+        return counts
+
+    def _indexed(self, events: "DataFrame") -> "DataFrame":
+        with_users = events.join(self._table("user_ids"), tables.USER_ID)
+        return with_users.join(self._table("item_ids"), tables.ITEM_ID).select(
+            tables.USER_IDX, tables.ITEM_IDX, tables.TS, tables.WEIGHT
+        )
+
+    def _static(self, side: str, idx_name: str, frame: "DataFrame | None") -> Static:
+        id_name = tables.USER_ID if side == "users" else tables.ITEM_ID
+        codes = f"{side[:-1]}_codes"
+        known = read_table(self.spark, self.previous / codes) if self.previous else None
+        trained = self._events("train").select(idx_name).distinct()
+        config = getattr(self.data, side)
+        static = build_static(frame, config, self.data.features, self._table(_ids_table(id_name)), trained, known)
+        self._write(static.codes, "feature_codes", codes)
+        static.table.write.parquet(str(self.scratch / side))
+        return static
+
+    def _write_features(self, static: dict[str, Static], splits: dict[str, int]) -> int:
+        users = self.spark.read.parquet(str(self.scratch / "users"))
+        items = self.spark.read.parquet(str(self.scratch / "items"))
+        behaviour = fit_behaviour(item_counts(self._events("train")), self.clock)
+        scopes: tuple[Scope, ...] = ("train", "full")
+        for scope in scopes:
+            events = self._events(scope)
+            total = sum(splits[name] for name in splits_of(scope))
+            table = build_users(events, users, self.data.features.history_length, self.clock)
+            self._write(table, "users", f"users_{scope}")
+            self._write(
+                build_items(item_counts(events), items, total, behaviour, self.clock), "items", f"items_{scope}"
+            )
+            if scope == "train" or self.night.config.refit:
+                self._write_examples(events, scope)
+        self._describe_features(static)
+        return self._table("items_train").filter(F.col(tables.N_EVENTS) > 0).count()
+
+    def _write_examples(self, events: "DataFrame", scope: Scope) -> None:
+        name = f"examples_{scope}"
+        examples = build_examples(events, self._table(f"users_{scope}"), self.data.examples)
+        most = self.data.examples.max_positions if self.data.examples.kind == "next_item" else 1
+        expected = min(self.rows["interactions"], self.rows["user_ids"] * most)
+        laid_out = examples.repartition(files_for(expected), tables.USER_IDX)
+        self._write(laid_out.sortWithinPartitions(tables.USER_IDX, tables.POSITION), "examples", name)
+
+    def _describe_features(self, static: dict[str, Static]) -> None:
+        def sizes(side: Static, behavioural: int) -> dict[str, int]:
+            numbers, vector = side.widths[tables.NUMBERS] + behavioural, side.widths[tables.VECTOR]
+            return {"n_codes": side.n_codes, "n_numbers": numbers, "n_vector": vector}
+
+        description: dict[str, Any] = {
+            "examples_kind": self.data.examples.kind,
+            "user_sizes": sizes(static["users"], 0),
+            "item_sizes": sizes(static["items"], 2),
+            "scales": {
+                side: {name: asdict(scale) for name, scale in static[side].scales.items()}
+                for side in ("users", "items")
+            },
+        }
+        write_json(self.out / FEATURES_FILE, description)
+
+    def _events(self, scope: Scope) -> "DataFrame":
+        return self._table("interactions").filter(F.col(tables.SPLIT).isin(splits_of(scope)))
+
+    def _table(self, name: str) -> "DataFrame":
+        return read_table(self.spark, self.out / name)
+
+    def _write(self, frame: "DataFrame", table: str, name: str | None = None) -> None:
+        name = name or table
+        self.rows[name] = write_table(frame, table, self.out / name)
+
+
+_SIDES = (("users", tables.USER_IDX, tables.USER_ID), ("items", tables.ITEM_IDX, tables.ITEM_ID))
+
+
+def _ids_table(id_name: str) -> str:
+    return "user_ids" if id_name == tables.USER_ID else "item_ids"
+
+
+STAGE = Stage(NAME, NAME, (), _settings, _build)
