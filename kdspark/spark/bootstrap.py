@@ -6,7 +6,7 @@ them per group, whatever the number of users, and its bits do not depend on the 
 Legend: M metrics, R replicates.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -165,7 +165,7 @@ class _PartialSums:
     replicates: int
     seed: int
 
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         totals: dict[Key, Sums] = {}
         for batch in batches:
             users_B = np.asarray(batch.column(tables.USER_IDX), np.int64)
@@ -182,7 +182,7 @@ class _AddUp:
 
     by: Key
 
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         totals: dict[Key, Sums] = {}
         for batch in batches:
             columns = [batch.column(name).to_pylist() for name in self.by]

@@ -1,0 +1,222 @@
+"""The report's pictures as inline SVG: deterministic, and coloured by the page's own light or dark theme.
+
+Ink and rules are drawn in two placeholder colours that become CSS variables; ids get the picture's name as a prefix,
+so that several pictures can share one page.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
+
+from kdspark.ranking.bootstrap import Interval
+from kdspark.report.comparison import Comparison, primary_k
+from kdspark.report.verdict import label
+
+_INK, _RULE, _PAPER = "#010203", "#040506", "#070809"
+_THEME = {_INK: "var(--ink-soft)", _RULE: "var(--rule)", _PAPER: "var(--paper)"}
+# Distinct in hue and lightness, legible on light and dark paper (after Okabe & Ito).
+COLOURS = {
+    "popularity": "#8a8f98",
+    "als": "#b07aa1",
+    "teacher": "#3b7dd8",
+    "student_plain": "#e0a03c",
+    "student": "#d1495b",
+}
+_SPARE = ["#4aa58a", "#9c6b4f", "#6f6fc0"]
+_RC: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10.5,
+    "axes.edgecolor": _RULE,
+    "axes.labelcolor": _INK,
+    "axes.titlesize": 11,
+    "axes.titlecolor": _INK,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": _RULE,
+    "grid.linewidth": 0.7,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "text.color": _INK,
+    "legend.frameon": False,
+}
+
+
+def quality_against_size(comparison: Comparison) -> str:
+    """Metric with interval over the number of parameters; models without parameters are level lines."""
+    metric = f"ndcg@{primary_k(comparison)}"
+    with matplotlib.rc_context(_RC):
+        figure, axes = _axes(7.2, 3.9)
+        sizes = [result["params"] for result in comparison["models"] if result["params"] > 0]
+        for result in comparison["models"]:
+            found, colour = result["metrics"].get(metric), colour_of(comparison, result["model"])
+            if found is None or found["value"] is None:
+                continue
+            if result["params"] <= 0:
+                axes.axhline(found["value"], color=colour, linewidth=1.4, linestyle=(0, (4, 3)))
+                note = (1, found["value"]), axes.get_yaxis_transform()
+            else:
+                _interval(axes, result["params"], found, colour, size=8)
+                note = (result["params"], found["value"]), axes.transData
+            at_edge = result["params"] <= 0 or result["params"] == max(sizes) > min(sizes)
+            axes.annotate(
+                result["title"],
+                note[0],
+                xycoords=note[1],
+                xytext=(-9 if at_edge else 9, 5),
+                textcoords="offset points",
+                color=colour,
+                ha="right" if at_edge else "left",
+                fontweight="bold",
+            )
+        if sizes:
+            axes.set_xscale("log")
+            axes.set_xlim(min(sizes) / 2, max(sizes) * 2)
+            axes.xaxis.set_major_formatter(FuncFormatter(_count))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("parameters (log scale)")
+        axes.set_title(label(metric))
+        return _svg(figure, "size")
+
+
+def training_curves(comparison: Comparison) -> str:
+    """Validation metric and training loss over epochs. Losses differ in kind, so each is relative to its first."""
+    with matplotlib.rc_context(_RC):
+        figure = Figure(figsize=(7.2, 3.3), layout="constrained")
+        quality, loss = figure.subplots(1, 2)
+        for name, curve in sorted(comparison["curves"].items(), key=lambda item: _rank(comparison, item[0])):
+            style: dict[str, Any] = {
+                "color": colour_of(comparison, name),
+                "linewidth": 2,
+                "label": _title(comparison, name),
+            }
+            _line(quality, [(row["epoch"], row.get("valid")) for row in curve], marker="o", markersize=3.5, **style)
+            first = next((row["loss"] for row in curve if row.get("loss")), None)
+            _line(
+                loss,
+                [(row["epoch"], row["loss"] / first if first and row.get("loss") else None) for row in curve],
+                **style,
+            )
+        quality.set_title("Validation metric")
+        loss.set_title("Training loss, first epoch = 1")
+        for axes in (quality, loss):
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        if quality.get_legend_handles_labels()[0]:
+            quality.legend(loc="lower right", fontsize=9.5)
+        return _svg(figure, "curves")
+
+
+def by_activity(comparison: Comparison) -> str:
+    """Metric with interval by the user's number of training events."""
+    metric = f"ndcg@{primary_k(comparison)}"
+    models = comparison["models"]
+    with matplotlib.rc_context(_RC):
+        figure, axes = _axes(7.2, 3.6)
+        slices = models[0]["slices"]["activity"] if models else []
+        for place, result in enumerate(models):
+            colour = colour_of(comparison, result["model"])
+            shift = (place - (len(models) - 1) / 2) * 0.13
+            for x, part in enumerate(result["slices"]["activity"]):
+                found = part["metrics"].get(metric)
+                if found is not None and found["value"] is not None:
+                    _interval(axes, x + shift, found, colour, size=6.5)
+            axes.plot([], [], "o", color=colour, label=result["title"])
+        axes.set_xticks(range(len(slices)), [f"{part['label']} events\n{part['users']:,} users" for part in slices])
+        axes.set_xlim(-0.5, max(len(slices), 1) - 0.5)
+        axes.set_title(label(metric))
+        _legend_above(figure, axes)
+        return _svg(figure, "activity")
+
+
+def popularity_exposure(comparison: Comparison) -> str:
+    """Share of all recommendations by popularity bin of the item, least popular first."""
+    with matplotlib.rc_context(_RC):
+        figure, axes = _axes(7.2, 3.6)
+        bins = max((len(result["exposure"]) for result in comparison["models"]), default=0)
+        if bins:
+            axes.axhline(1 / bins, color=_INK, linewidth=1, linestyle=(0, (2, 3)))
+            axes.annotate("equal share", (0.06, 1 / bins), xytext=(0, 4), textcoords="offset points", fontsize=9)
+        for result in comparison["models"]:
+            points = [(upper, share) for upper, share in result["exposure"]]
+            style = {"color": colour_of(comparison, result["model"]), "linewidth": 2, "label": result["title"]}
+            _line(axes, points, marker="o", markersize=4, **style)
+        axes.set_xlabel("popularity percentile of the item (right: most popular)")
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_title("Share of recommendations")
+        _legend_above(figure, axes)
+        return _svg(figure, "exposure")
+
+
+def colour_of(comparison: Comparison, model: str) -> str:
+    """A model's colour, the same in every picture."""
+    others = sorted({*(r["model"] for r in comparison["models"]), *comparison["curves"]} - COLOURS.keys())
+    return COLOURS.get(model) or _SPARE[others.index(model) % len(_SPARE)]
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _interval(axes: Axes, x: float, found: Interval, colour: str, size: float) -> None:
+    if found["low"] is not None and found["high"] is not None:
+        axes.plot([x, x], [found["low"], found["high"]], color=colour, linewidth=1.6, solid_capstyle="round")
+    axes.plot([x], [found["value"] or 0.0], "o", color=colour, markersize=size, markeredgecolor=_PAPER, markeredgewidth=1)
+
+
+def _line(axes: Axes, points: Sequence[tuple[float, float | None]], **style: Any) -> None:
+    known = [(x, y) for x, y in points if y is not None]
+    if known:
+        axes.plot(*zip(*known, strict=True), **style)
+
+
+def _legend_above(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(
+            handles, labels, loc="outside upper left", ncols=5, fontsize=9.5, handlelength=1.2, columnspacing=1.4
+        )
+
+
+def _rank(comparison: Comparison, model: str) -> tuple[int, str]:
+    known = [result["model"] for result in comparison["models"]]
+    return (known.index(model) if model in known else len(known), model)
+
+
+def _title(comparison: Comparison, model: str) -> str:
+    return next((r["title"] for r in comparison["models"] if r["model"] == model), model)
+
+
+def _count(value: float, _position: int) -> str:
+    for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:g}{unit}"
+    return f"{value:g}"
+
+
+def _svg(figure: Figure, name: str) -> str:
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": f"kdspark-{name}"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%"', svg, count=1)
+    for placeholder, variable in _THEME.items():
+        svg = svg.replace(placeholder, variable)
+    return svg
