@@ -1,6 +1,7 @@
 """The same stages from a terminal: `kdspark run`, one verb per stage, `kdspark compare`, `kdspark latest`.
 
-Exit codes: 0 done, 2 configuration, 3 input, 4 stage, 5 training, 6 publish, 7 model (see kdspark.errors). A user's mistake prints one line on stderr and no stack trace.
+Exit codes: 0 done, 2 configuration, 3 input, 4 stage, 5 training, 6 publish, 7 model (see kdspark.errors). A user's
+mistake prints one line on stderr and no stack trace.
 """
 
 import json

@@ -3,7 +3,7 @@
 Legend: B rows of a record batch, L fixed list length.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ def user_batch(batch: pa.RecordBatch) -> UserBatch:
     )
 
 
-def rebatch(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
+def rebatch(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
     """Slices of exactly `size` rows (the last may be shorter), whatever Arrow's own batch size is."""
     pending: list[pa.RecordBatch] = []
     rows = 0

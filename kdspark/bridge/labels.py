@@ -6,10 +6,10 @@ so that the labels do not depend on how Spark partitions the work.
 Legend: B positions of a batch, N items, D dims, K top items, S tail items, C = K + S.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +60,7 @@ class _LabelTask:
     teacher_id: str
     seed: int
 
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in rebatch(batches, self.config.batch_size):
             users = user_batch(batch).pad_to(self.config.batch_size)
             positions_B = np.asarray(batch.column(tables.POSITION), np.int64)
@@ -98,7 +98,7 @@ class _LabelTask:
 def sample_tail(
     keys_B: npt.NDArray[np.uint64],
     allowed: npt.NDArray[np.int64],
-    excluded_BX: npt.NDArray[np.integer],
+    excluded_BX: npt.NDArray[np.integer[Any]],
     size: int,
 ) -> npt.NDArray[np.int32]:
     """Up to `size` distinct allowed items per row, uniform over those not excluded; PAD where draws ran out.

@@ -126,5 +126,3 @@ def _window(config: TrainableConfig) -> int:
 
 def _rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
-
-

@@ -6,7 +6,7 @@ and say so in `reason`. Used for the nightly lists and for evaluation, so both m
 Legend: B users of a batch, N items, D dims, K list length.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.bridge.arrow import compact_lists, ragged_lists, rebatch, user_batch
@@ -74,6 +75,12 @@ def rank_users(
 _INPUT = [tables.USER_IDX, tables.HISTORY, tables.CODES, tables.NUMBERS, tables.VECTOR]
 
 
+def seen_items(interactions: "DataFrame") -> "DataFrame":
+    """(user_idx, seen): the distinct items of each user, ascending."""
+    collected = F.sort_array(F.collect_set(tables.ITEM_IDX))
+    return interactions.groupBy(tables.USER_IDX).agg(collected.alias(SEEN))
+
+
 @dataclass(frozen=True)
 class _RankTask:
     """What runs in a worker; small to ship: the model comes by file."""
@@ -85,7 +92,7 @@ class _RankTask:
     with_seen: bool
     timing: Timing
 
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in rebatch(batches, self.batch_size):
             yield self._rank(batch, self.shipped.load())
 

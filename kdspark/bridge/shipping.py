@@ -68,5 +68,5 @@ def _load(digest: str) -> "Serving":
     torch.set_num_threads(context.cpus() if context else 1)
     with tempfile.TemporaryDirectory(prefix="kdspark-model-") as scratch:
         for name in _FILES:
-            os.symlink(SparkFiles.get(f"{digest}-{name}"), Path(scratch) / name)
+            (Path(scratch) / name).symlink_to(SparkFiles.get(f"{digest}-{name}"))
         return load_serving(Path(scratch))

@@ -22,10 +22,10 @@ from kdspark.config import (
     DistillConfig,
     EASEConfig,
     EnsembleConfig,
+    NeuralConfig,
     PopularityConfig,
     PretrainedConfig,
     RecommenderConfig,
-    TrainableConfig,
 )
 from kdspark.models.build import build_model
 from kdspark.models.closed_form import Factors, fit_ease, gram
@@ -111,7 +111,7 @@ def train_recommender(spark: "SparkSession", config: RecommenderConfig, request:
     record: dict[str, Any] = {}
     if isinstance(config, EnsembleConfig):
         members = _train_members(spark, config, request, out)
-    elif isinstance(config, TrainableConfig):
+    elif isinstance(config, NeuralConfig):
         record = _train_neural(spark, config, request, out)
     else:
         save_model(_fit(spark, config, request, out), out)
@@ -165,7 +165,7 @@ def _fit(
     return build_model(config, prepared.n_users, prepared.n_items, items, prepared.user_sizes, request.seed)
 
 
-def _train_neural(spark: "SparkSession", config: TrainableConfig, request: Request, out: Path) -> dict[str, Any]:
+def _train_neural(spark: "SparkSession", config: NeuralConfig, request: Request, out: Path) -> dict[str, Any]:
     stop_after = int(request.epochs_from["best_epoch"]) if request.epochs_from else None
     arguments = {
         "config": config.model_dump(mode="json"),
@@ -180,5 +180,3 @@ def _train_neural(spark: "SparkSession", config: TrainableConfig, request: Reque
         "out": str(out),
     }
     return run_training(spark, train_process, arguments, config.training.num_processes)
-
-

@@ -39,6 +39,10 @@ class Popularity(Recommender):
         return self.n_catalogue
 
     @property
+    def scores_new_items(self) -> bool:
+        return True
+
+    @property
     def n_params(self) -> int:
         """One count per item."""
         return self.n_catalogue
@@ -156,21 +160,24 @@ def fit_ease(config: EASEConfig, gram_NN: npt.NDArray[np.float64], n_users: int,
     return EASE(config, weights_NN.to(torch.float32), n_users, items)
 
 
-def gram(histories: Iterable[npt.NDArray[np.integer[Any]]], n_items: int) -> npt.NDArray[np.float64]:
-    """G = X'X of the binary user-item matrix, from blocks of histories, so that only one block is in memory.
+def gram(
+    blocks: Iterable[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]], n_items: int
+) -> npt.NDArray[np.float64]:
+    """G = X'X of the binary user-item matrix, from blocks of events, so that only one block is in memory.
 
     Args:
-        histories: arrays [B, L] of item_idx, one row per user; PAD and unknown items are skipped, repeats count once.
+        blocks: (user_idx [E], item_idx [E]) of events; all events of a user are in one block. Items outside
+            0..n_items-1 are skipped, repeats count once.
 
     Returns:
         float64 [N, N].
     """
     gram_NN = np.zeros((n_items, n_items))
-    for block_BL in histories:
-        known_BL = (block_BL >= 0) & (block_BL < n_items)
-        rows = np.nonzero(known_BL)[0]
-        ones = np.ones(len(rows))
-        matrix = sp.coo_matrix((ones, (rows, block_BL[known_BL])), shape=(len(block_BL), n_items)).tocsr()
+    for users_E, items_E in blocks:
+        known_E = (items_E >= 0) & (items_E < n_items)
+        rows = np.unique(users_E[known_E], return_inverse=True)[1]
+        shape = (int(rows.max(initial=-1)) + 1, n_items)
+        matrix = sp.coo_matrix((np.ones(len(rows)), (rows, items_E[known_E])), shape=shape).tocsr()
         matrix.data[:] = 1.0
         gram_NN += (matrix.T @ matrix).toarray()
     return gram_NN

@@ -40,6 +40,10 @@ class Ensemble(Recommender):
     def known_items(self) -> int:
         return min(self._member(i).known_items for i in range(len(self.members)))
 
+    @property
+    def scores_new_items(self) -> bool:
+        return all(self._member(i).scores_new_items for i in range(len(self.members)))
+
     def encode_items(self) -> Tensor:
         parts = [self._member(i).encode_items() for i in range(len(self.members))]
         self.dims = [part.shape[1] for part in parts]

@@ -66,6 +66,10 @@ class NeuralRecommender(Recommender):
     def known_items(self) -> int:
         return self.n_catalogue if self.config.item_features else self.n_items
 
+    @property
+    def scores_new_items(self) -> bool:
+        return self.config.item_features
+
     def encode_items(self) -> Tensor:
         if self.item_encoder is None:
             raise ModelError("This model was loaded from a serving bundle, without its item side.", "Use its items_ND.")

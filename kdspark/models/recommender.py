@@ -87,6 +87,11 @@ class Recommender(nn.Module, ABC):
         """Items 0..known_items-1 can be encoded; later ones are new since training."""
         return self.n_items
 
+    @property
+    def scores_new_items(self) -> bool:
+        """Whether items without a training event get a score that means something: from features, or counts."""
+        return False
+
     def allowed(self) -> Tensor:
         """bool [N]: items that may be recommended, those with an event that the model can encode."""
         n_events = self.get_buffer("n_events")

@@ -2,13 +2,12 @@
 
 from kdspark import tables
 from kdspark.bridge.labels import label_examples
-from kdspark.spark.io import read_table, write_table
+from kdspark.spark.io import read_table, training_files, write_table
 from kdspark.stages import prepare, teacher
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
 from kdspark.workspace import read_json
 
 TABLE = "soft_labels"
-_ROWS_PER_FILE = 50_000
 
 
 def name(scope: Scope) -> str:
@@ -31,14 +30,9 @@ def _build(task: Task, scope: Scope) -> Outcome:
     examples = read_table(night.spark, task.inputs[prepare.NAME] / f"examples_{scope}")
     rows = int(read_json(task.inputs[prepare.NAME] / "manifest.json")["rows"][f"examples_{scope}"])
     # A layout fixed by the data alone: the same files, in the same order, whatever the number of cores.
-    laid_out = examples.repartition(files_for(rows), tables.USER_IDX).sortWithinPartitions(
+    laid_out = examples.repartition(training_files(rows), tables.USER_IDX).sortWithinPartitions(
         tables.USER_IDX, tables.POSITION
     )
     labelled = label_examples(laid_out, bundle, night.config.soft_labels, teacher_id, night.config.seed)
     written = write_table(labelled, TABLE, task.out / TABLE)
     return Outcome(rows={TABLE: written}, facts={"teacher_id": teacher_id})
-
-
-def files_for(rows: int) -> int:
-    """Number of Parquet files for this many training rows."""
-    return max(2, -(-rows // _ROWS_PER_FILE))

@@ -21,11 +21,10 @@ from kdspark.spark.features import Clock, build_items, build_users, fit_behaviou
 from kdspark.spark.filters import deduplicate, drop_rare
 from kdspark.spark.ids import extend_vocabulary
 from kdspark.spark.ingest import Ingested, read_interactions
-from kdspark.spark.io import read_table, write_table
+from kdspark.spark.io import read_table, training_files, write_table
 from kdspark.spark.side import Static, build_static, read_side
 from kdspark.spark.sources import list_files
 from kdspark.spark.split import check_split, split_events
-from kdspark.stages.labels import files_for
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
 from kdspark.workspace import Manifest, published_before, write_json
 
@@ -211,7 +210,7 @@ class _Builder:
         examples = build_examples(events, self._table(f"users_{scope}"), self.data.examples)
         most = self.data.examples.max_positions if self.data.examples.kind == "next_item" else 1
         expected = min(self.rows["interactions"], self.rows["user_ids"] * most)
-        laid_out = examples.repartition(files_for(expected), tables.USER_IDX)
+        laid_out = examples.repartition(training_files(expected), tables.USER_IDX)
         self._write(laid_out.sortWithinPartitions(tables.USER_IDX, tables.POSITION), "examples", name)
 
     def _describe_features(self, static: dict[str, Static]) -> None:

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 from kdspark import tables
 from kdspark.errors import PublishError
 from kdspark.spark.io import read_table
+from kdspark.report.comparison import POPULARITY, STUDENT
 from kdspark.stages import evaluate, prepare, score
 from kdspark.stages.stage import Night, Outcome, Stage, Task
 from kdspark.workspace import publish_run, read_json
@@ -90,7 +91,7 @@ def check_gate(comparison: dict[str, Any], metric: str, min_ratio: float) -> dic
             known = ", ".join(sorted(model["metrics"]))
             raise PublishError(f"`gate.metric`: {metric!r} was not computed.", f"Choose one of: {known}.")
         values[model["model"]] = float(model["metrics"][metric]["value"])
-    student, popularity = values[evaluate.STUDENT], values[evaluate.POPULARITY]
+    student, popularity = values[STUDENT], values[POPULARITY]
     if student < min_ratio * popularity:
         raise PublishError(
             f"The night is blocked: the student's {metric} is {student:.4f}, below {min_ratio} x popularity's "

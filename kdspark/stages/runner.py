@@ -90,7 +90,7 @@ class Runner:
         log.info("%-14s starting", stage.name)
         started = time.monotonic()
         with workspace.staging(stage.name, key) as out:
-            outcome = stage.build(Task(self.night, out, inputs, workspace.checkpoints(stage.name, key)))
+            outcome = stage.build(Task(self.night, key, out, inputs, workspace.checkpoints(stage.name, key)))
             manifest = self._describe(stage, key, outcome, time.monotonic() - started)
             folder = workspace.finish(out, manifest)
         _log_line(manifest, folder, f"{manifest.seconds:.1f} s")

@@ -1,13 +1,12 @@
 """score: the student's top-k list of every user, from every event before the night's end, staged as Parquet."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.bridge.items import serving_bundle
-from kdspark.bridge.scoring import SEEN, rank_users
+from kdspark.bridge.scoring import rank_users, seen_items
 from kdspark.config import Config
 from kdspark.spark.io import count_rows, read_table, write_table
 from kdspark.stages import prepare, student
@@ -57,12 +56,6 @@ def _build(task: Task, model: str) -> Outcome:
     )
 
 
-def seen_items(interactions: "DataFrame") -> "DataFrame":
-    """(user_idx, seen): the distinct items of each user, ascending."""
-    collected = F.sort_array(F.collect_set(tables.ITEM_IDX))
-    return interactions.groupBy(tables.USER_IDX).agg(collected.alias(SEEN))
-
-
 def _long(ranked: "DataFrame", users: "DataFrame", item_ids: "DataFrame", date: str, version: str) -> "DataFrame":
     """One row per user and rank, with external ids."""
     pairs = F.posexplode(F.arrays_zip(F.col(tables.ITEMS), F.col(tables.SCORES))).alias("place", "pair")
@@ -80,8 +73,3 @@ def _long(ranked: "DataFrame", users: "DataFrame", item_ids: "DataFrame", date: 
         .withColumn(tables.RUN_DATE, F.to_date(F.lit(date)))
         .withColumn(tables.MODEL_VERSION, F.lit(version))
     )
-
-
-def recommendations_of(score_folder: Path) -> Path:
-    """Folder of the staged recommendations in a finished scoring stage."""
-    return score_folder / TABLE

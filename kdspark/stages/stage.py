@@ -47,9 +47,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Task:
-    """One build: where to write, where the upstream stages' outputs lie, where checkpoints survive a crash."""
+    """One build: its key, where to write, where the inputs lie, where checkpoints survive a crash."""
 
     night: Night
+    key: str
     out: Path
     inputs: Mapping[str, Path]
     checkpoints: Path

@@ -30,7 +30,9 @@ def test_gram_of_blocks(rows: list[list[int]], block: int) -> None:
             if 0 <= item < 6:
                 matrix[row, item] = 1.0
     array = np.array(rows)
-    blocks = [array[start : start + block] for start in range(0, len(array), block)]
+    users = np.repeat(np.arange(len(array)), array.shape[1]).reshape(array.shape)
+    starts = range(0, len(array), block)
+    blocks = [(users[start : start + block].ravel(), array[start : start + block].ravel()) for start in starts]
     np.testing.assert_array_equal(gram(blocks, 6), matrix.T @ matrix)
 
 
