@@ -175,7 +175,9 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 def _interval(axes: Axes, x: float, found: Interval, colour: str, size: float) -> None:
     if found["low"] is not None and found["high"] is not None:
         axes.plot([x, x], [found["low"], found["high"]], color=colour, linewidth=1.6, solid_capstyle="round")
-    axes.plot([x], [found["value"] or 0.0], "o", color=colour, markersize=size, markeredgecolor=_PAPER, markeredgewidth=1)
+    axes.plot(
+        [x], [found["value"] or 0.0], "o", color=colour, markersize=size, markeredgecolor=_PAPER, markeredgewidth=1
+    )
 
 
 def _line(axes: Axes, points: Sequence[tuple[float, float | None]], **style: Any) -> None:
@@ -215,6 +217,7 @@ def _svg(figure: Figure, name: str) -> str:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\s*xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")  # not needed inside HTML
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%"', svg, count=1)
     for placeholder, variable in _THEME.items():
