@@ -7,7 +7,7 @@ so that several pictures can share one page.
 import io
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -29,13 +29,14 @@ COLOURS = {
     "student": "#d1495b",
 }
 _SPARE = ["#4aa58a", "#9c6b4f", "#6f6fc0"]
+_DASHES: list[Any] = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2))]
 _RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
-    "font.size": 10.5,
+    "font.size": 11.5,
     "axes.edgecolor": _RULE,
     "axes.labelcolor": _INK,
-    "axes.titlesize": 11,
+    "axes.titlesize": 11.5,
     "axes.titlecolor": _INK,
     "axes.titlelocation": "left",
     "axes.spines.top": False,
@@ -58,57 +59,71 @@ def quality_against_size(comparison: Comparison) -> str:
     """Metric with interval over the number of parameters; models without parameters are level lines."""
     metric = f"ndcg@{primary_k(comparison)}"
     with matplotlib.rc_context(_RC):
-        figure, axes = _axes(7.2, 3.9)
+        figure, axes = _axes(7.2, 4.2)
         sizes = [result["params"] for result in comparison["models"] if result["params"] > 0]
+        smallest, largest = min(sizes, default=1), max(sizes, default=1)
+        axes.set_xscale("log")
+        axes.set_xlim(smallest / 2, largest * 2)
+        labels = []
         for result in comparison["models"]:
             found, colour = result["metrics"].get(metric), colour_of(comparison, result["model"])
             if found is None or found["value"] is None:
                 continue
-            if result["params"] <= 0:
-                axes.axhline(found["value"], color=colour, linewidth=1.4, linestyle=(0, (4, 3)))
-                note = (1, found["value"]), axes.get_yaxis_transform()
-            else:
+            if result["params"] > 0:
                 _interval(axes, result["params"], found, colour, size=8)
-                note = (result["params"], found["value"]), axes.transData
-            at_edge = result["params"] <= 0 or result["params"] == max(sizes) > min(sizes)
-            axes.annotate(
-                result["title"],
-                note[0],
-                xycoords=note[1],
-                xytext=(-9 if at_edge else 9, 5),
-                textcoords="offset points",
-                color=colour,
-                ha="right" if at_edge else "left",
-                fontweight="bold",
-            )
-        if sizes:
-            axes.set_xscale("log")
-            axes.set_xlim(min(sizes) / 2, max(sizes) * 2)
-            axes.xaxis.set_major_formatter(FuncFormatter(_count))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            else:
+                axes.axhline(found["value"], color=colour, linewidth=1.4, linestyle=(0, (4, 3)))
+            labels.append(_Label(result["title"], result["params"] or largest * 2, found["value"], colour))
+        axes.xaxis.set_major_formatter(FuncFormatter(_count))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("parameters (log scale)")
         axes.set_title(label(metric))
+        _place_labels(figure, axes, labels, middle=(smallest * largest) ** 0.5)
         return _svg(figure, "size")
+
+
+class _Label(NamedTuple):
+    """A name beside a point."""
+
+    text: str
+    x: float
+    y: float
+    colour: str
+
+
+def _place_labels(figure: Figure, axes: Axes, labels: Sequence[_Label], middle: float) -> None:
+    """Names towards the middle of the picture, moved up where two on one side would overlap."""
+    figure.draw_without_rendering()
+    taken: dict[bool, float] = {}
+    for one in sorted(labels, key=lambda one: one.y):
+        right = one.x > middle
+        height = float(axes.transData.transform((one.x, one.y))[1]) * 72 / figure.dpi
+        above = max(height + 5, taken.get(right, -1e9) + 14)
+        taken[right] = above
+        axes.annotate(
+            one.text,
+            (one.x, one.y),
+            xytext=(-9 if right else 9, above - height),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            color=one.colour,
+            fontweight="bold",
+        )
 
 
 def training_curves(comparison: Comparison) -> str:
     """Validation metric and training loss over epochs. Losses differ in kind, so each is relative to its first."""
     with matplotlib.rc_context(_RC):
-        figure = Figure(figsize=(7.2, 3.3), layout="constrained")
+        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
         quality, loss = figure.subplots(1, 2)
-        for name, curve in sorted(comparison["curves"].items(), key=lambda item: _rank(comparison, item[0])):
-            style: dict[str, Any] = {
-                "color": colour_of(comparison, name),
-                "linewidth": 2,
-                "label": _title(comparison, name),
-            }
-            _line(quality, [(row["epoch"], row.get("valid")) for row in curve], marker="o", markersize=3.5, **style)
+        for name, nth in _curve_order(comparison):
+            curve = comparison["curves"][name]
+            style: dict[str, Any] = {"color": colour_of(comparison, name), "linewidth": 2}
+            style["linestyle"] = _DASHES[nth % len(_DASHES)]
+            _line(quality, [(row["epoch"], row.get("valid")) for row in curve], label=_title(comparison, name), **style)
             first = next((row["loss"] for row in curve if row.get("loss")), None)
-            _line(
-                loss,
-                [(row["epoch"], row["loss"] / first if first and row.get("loss") else None) for row in curve],
-                **style,
-            )
+            losses = [row["loss"] / first if first and row.get("loss") else None for row in curve]
+            _line(loss, list(zip([row["epoch"] for row in curve], losses, strict=True)), **style)
         quality.set_title("Validation metric")
         loss.set_title("Training loss, first epoch = 1")
         for axes in (quality, loss):
@@ -124,7 +139,7 @@ def by_activity(comparison: Comparison) -> str:
     metric = f"ndcg@{primary_k(comparison)}"
     models = comparison["models"]
     with matplotlib.rc_context(_RC):
-        figure, axes = _axes(7.2, 3.6)
+        figure, axes = _axes(7.2, 4.2)
         slices = models[0]["slices"]["activity"] if models else []
         for place, result in enumerate(models):
             colour = colour_of(comparison, result["model"])
@@ -144,7 +159,7 @@ def by_activity(comparison: Comparison) -> str:
 def popularity_exposure(comparison: Comparison) -> str:
     """Share of all recommendations by popularity bin of the item, least popular first."""
     with matplotlib.rc_context(_RC):
-        figure, axes = _axes(7.2, 3.6)
+        figure, axes = _axes(7.2, 4.2)
         bins = max((len(result["exposure"]) for result in comparison["models"]), default=0)
         if bins:
             axes.axhline(1 / bins, color=_INK, linewidth=1, linestyle=(0, (2, 3)))
@@ -162,9 +177,10 @@ def popularity_exposure(comparison: Comparison) -> str:
 
 
 def colour_of(comparison: Comparison, model: str) -> str:
-    """A model's colour, the same in every picture."""
-    others = sorted({*(r["model"] for r in comparison["models"]), *comparison["curves"]} - COLOURS.keys())
-    return COLOURS.get(model) or _SPARE[others.index(model) % len(_SPARE)]
+    """A model's colour, the same in every picture; a curve of a member has that of its model."""
+    base = _base(model)
+    others = [result["model"] for result in comparison["models"] if result["model"] not in COLOURS]
+    return COLOURS.get(base) or _SPARE[others.index(base) % len(_SPARE) if base in others else -1]
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
@@ -190,17 +206,27 @@ def _legend_above(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         figure.legend(
-            handles, labels, loc="outside upper left", ncols=5, fontsize=9.5, handlelength=1.2, columnspacing=1.4
+            handles, labels, loc="outside upper left", ncols=3, fontsize=9.5, handlelength=1.2, columnspacing=1.4
         )
 
 
-def _rank(comparison: Comparison, model: str) -> tuple[int, str]:
+def _curve_order(comparison: Comparison) -> list[tuple[str, int]]:
+    """Curves in the order of their models, and which of its model's curves each is (an ensemble has several)."""
     known = [result["model"] for result in comparison["models"]]
-    return (known.index(model) if model in known else len(known), model)
+    names = sorted(comparison["curves"], key=lambda name: ([*known, _base(name)].index(_base(name)), name))
+    bases = [_base(name) for name in names]
+    return [(name, bases[:place].count(bases[place])) for place, name in enumerate(names)]
 
 
-def _title(comparison: Comparison, model: str) -> str:
-    return next((r["title"] for r in comparison["models"] if r["model"] == model), model)
+def _base(curve: str) -> str:
+    """The model of a curve: "teacher" of "teacher: transformer 1"."""
+    return curve.split(":")[0]
+
+
+def _title(comparison: Comparison, curve: str) -> str:
+    base = _base(curve)
+    title = next((result["title"] for result in comparison["models"] if result["model"] == base), base)
+    return title + curve[len(base) :]
 
 
 def _count(value: float, _position: int) -> str:

@@ -13,7 +13,7 @@ Cell = dict[str, str]
 
 def columns(comparison: Comparison, k: int) -> list[str]:
     """Metrics of the main table beside its first, those that some model has."""
-    names = [f"{name}@{k}" for name in ("recall", "hit_rate", "mrr", "coverage", "novelty", "diversity")]
+    names = [f"{name}@{k}" for name in ("recall", "mrr", "coverage", "novelty", "diversity")]
     return [name for name in names if any(name in result["metrics"] for result in comparison["models"])]
 
 
@@ -45,7 +45,7 @@ def _cell(found: Interval | None) -> Cell:
         return {"value": "-", "range": ""}
     digits = 4 if abs(found["value"]) < 1 else 3
     known = found["low"] is not None and found["high"] is not None
-    span = f"{number(found['low'], digits)} to {number(found['high'], digits)}" if known else ""
+    span = f"{number(found['low'], digits - 1)}\u2013{number(found['high'], digits - 1)}" if known else ""
     return {"value": number(found["value"], digits), "range": span}
 
 

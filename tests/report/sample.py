@@ -4,9 +4,9 @@ import copy
 
 MODELS = {  # title, params, bytes, encode s, score s, train s, ndcg@10
     "popularity": ("Popularity", 0, 13_000, 0.02, 0.21, 0, 0.0332),
-    "als": ("Spark ALS", 83_872, 340_000, 0.04, 0.25, 9.4, 0.0541),
-    "teacher": ("Teacher: ensemble", 3_012_224, 12_100_000, 6.31, 1.92, 148, 0.0921),
-    "student_plain": ("Student, plain", 41_230, 168_000, 0.61, 0.24, 41, 0.0839),
+    "als": ("Spark MLlib ALS", 83_872, 340_000, 0.04, 0.25, 9.4, 0.0541),
+    "teacher": ("Teacher", 3_012_224, 12_100_000, 6.31, 1.92, 148, 0.0921),
+    "student_plain": ("Student without distillation", 41_230, 168_000, 0.61, 0.24, 41, 0.0839),
     "student": ("Student, distilled", 41_230, 168_000, 0.62, 0.24, 55, 0.0911),
 }
 
@@ -55,7 +55,7 @@ def curve(best, start, epochs, every):
     return [
         {
             "epoch": epoch,
-            "loss": start * (0.62 + 0.38 * 0.8**epoch),
+            "loss": start * (0.62 + (0.3 + start / 90) * 0.8**epoch),
             "valid": best * (1 - 0.7**epoch) if epoch % every == 0 else None,
         }
         for epoch in range(1, epochs + 1)
@@ -73,7 +73,8 @@ COMPARISON = {
         for metric in ("ndcg@10", "recall@10", "map@5")
     ],
     "curves": {
-        "teacher": curve(0.094, 7.1, 30, 2),
+        "teacher: transformer 1": curve(0.091, 7.1, 30, 2),
+        "teacher: transformer 2": curve(0.088, 7.4, 24, 2),
         "student_plain": curve(0.085, 6.9, 10, 1),
         "student": curve(0.092, 9.3, 10, 1),
     },
