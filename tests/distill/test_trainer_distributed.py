@@ -1,0 +1,59 @@
+"""The trainer on two processes: equal weights on both ranks, and one rank's validation decides for both."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from kdspark.config import BagConfig, DistillConfig, TrainingConfig
+from kdspark.distill.objectives import ExampleBatch, ExampleObjective
+from kdspark.distill.trainer import Trainer
+from kdspark.models.batch import FeatureSizes, UserBatch
+from kdspark.models.build import build_model
+from tests.models import zoo
+
+WORLD = 2
+CONFIG = BagConfig(dim=8, dropout=0.2, training=TrainingConfig(epochs=6, learning_rate=0.02, patience=2))
+
+
+def _rows(rank: int) -> ExampleBatch:
+    start = torch.arange(8)[:, None] + 8 * rank
+    empty = torch.zeros(8, 0)
+    users = UserBatch(start[:, 0], start, empty.long(), empty, empty)
+    return ExampleBatch(users, (start + 1) % zoo.N_ITEMS)
+
+
+def _train(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD)
+    model = build_model(CONFIG, 16, zoo.N_ITEMS, zoo.items(), FeatureSizes(), seed=1)
+    objective = ExampleObjective(model, DistillConfig.model_validate({"lambda": 0.0}), CONFIG.training)
+    metrics = iter([0.1, 0.5, 0.3, 0.2, 0.9, 0.9])  # asked of rank 0 alone: stops after four, keeps the second
+
+    def validate(_: object) -> float:
+        assert rank == 0
+        return next(metrics)
+
+    def epochs(_: int) -> Iterator[ExampleBatch]:
+        yield _rows(rank)
+
+    checkpoints = Path(folder) / f"checkpoints-{rank}"
+    result = Trainer(objective, epochs, 1, CONFIG.training, 3, validate, checkpoints).fit()
+    facts = {"best": result.best_epoch, "ran": len(result.curve), "saved": checkpoints.exists()}
+    torch.save((facts, model.state_dict()), f"{folder}/rank{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_ranks_end_with_the_same_model(tmp_path: Path) -> None:
+    mp.spawn(_train, args=(str(tmp_path),), nprocs=WORLD)  # type: ignore[no-untyped-call]
+    (facts_0, weights_0), (facts_1, weights_1) = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(WORLD))
+    assert facts_0 == {"best": 2, "ran": 4, "saved": True}
+    assert facts_1 == {"best": 2, "ran": 4, "saved": False}  # only rank 0 writes
+    start = build_model(CONFIG, 16, zoo.N_ITEMS, zoo.items(), FeatureSizes(), seed=1).state_dict()
+    for name, tensor in weights_0.items():
+        assert torch.equal(weights_1[name], tensor)
+    assert any(not torch.equal(start[name], tensor) for name, tensor in weights_0.items())
