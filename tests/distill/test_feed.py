@@ -158,11 +158,16 @@ def test_the_pools_race_loses_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     folder = _write(tmp_path / "t", [[4, 4, 4]])
     completed = ConcurrentVentilator.completed
 
+    asked = threading.Event()
+
     def late(self: ConcurrentVentilator) -> bool:
-        if threading.current_thread() is not self._ventilation_thread:
-            until = time.monotonic() + 5
-            while not completed(self) and time.monotonic() < until:
-                time.sleep(0.001)
+        if threading.current_thread().name != "kdspark-prefetch":
+            asked.wait(5)  # the ventilator hands out nothing before the reader has seen that nothing is in flight
+            return completed(self)
+        asked.set()
+        until = time.monotonic() + 5
+        while not completed(self) and time.monotonic() < until:
+            time.sleep(0.001)
         return completed(self)
 
     monkeypatch.setattr(ConcurrentVentilator, "completed", late)
