@@ -1,5 +1,7 @@
 """Which clean events stay: duplicates, repeats, minimum weight, minimum counts and k-core."""
 
+import logging
+from itertools import count
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -11,7 +13,7 @@ from kdspark.errors import InputError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_MOST_ROUNDS = 100
+log = logging.getLogger("kdspark")
 
 
 def deduplicate(events: "DataFrame", filters: FiltersConfig) -> "DataFrame":
@@ -43,15 +45,17 @@ def drop_rare(events: "DataFrame", filters: FiltersConfig) -> "DataFrame":
     """
     if filters.min_user_events == 1 and filters.min_item_events == 1:
         return events
-    before = -1
-    for _ in range(_MOST_ROUNDS if filters.k_core else 1):
+    before = None
+    for round_ in count(1):  # every round but the last takes events away, so it ends
+        # Cutting the lineage keeps the plan, and so the time per round, from growing with the rounds.
         events = _at_least(events, tables.ITEM_ID, filters.min_item_events)
         events = _at_least(events, tables.USER_ID, filters.min_user_events).localCheckpoint()
-        count = events.count()
-        if count == before:
+        left = events.count()
+        if not filters.k_core or left in (0, before):
             break
-        before = count
-    if before == 0:
+        log.info("k-core         round %d: %s events", round_, f"{left:,}")
+        before = left
+    if left == 0:
         raise InputError(
             "No event is left after `data.filters` (minimum counts).", "Lower min_user_events or min_item_events."
         )

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DateType, DecimalType, IntegralType, MapType, StringType, StructType
+from pyspark.sql.types import (
+    DateType,
+    DecimalType,
+    IntegralType,
+    NumericType,
+    StringType,
+    TimestampNTZType,
+    TimestampType,
+)
 
 from kdspark import tables
 from kdspark.config import ColumnsConfig, DataConfig, SourceConfig
@@ -27,6 +35,8 @@ FUTURE = "after the night's end"
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _YEAR_10000_US = 253_402_300_800 * 1_000_000
 _ID_TYPES = (StringType, IntegralType, DecimalType, DateType)
+_CLOCK_TYPES = (StringType, TimestampType, TimestampNTZType, DateType)
+_NUMBER_TYPES = (StringType, NumericType)
 
 
 @dataclass(frozen=True)
@@ -103,14 +113,19 @@ def _check_columns(frame: "DataFrame", columns: ColumnsConfig, source: SourceCon
                 f"{', '.join(source.paths)}: column {name!r} (`data.columns.{key}`) is {kind.simpleString()}, no id.",
                 "Use a string, integer, decimal or date column, or cast it in the export.",
             )
-    for key in ("timestamp", "weight"):
+    unit = columns.timestamp_unit
+    kinds = {"timestamp": _CLOCK_TYPES if unit == "timestamp" else _NUMBER_TYPES, "weight": _NUMBER_TYPES}
+    for key, allowed in kinds.items():
         name = getattr(columns, key)
-        if name is not None and isinstance(frame.schema[name].dataType, StructType | ArrayType | MapType):
-            kind = frame.schema[name].dataType
-            raise InputError(
-                f"{', '.join(source.paths)}: column {name!r} (`data.columns.{key}`) is {kind.simpleString()}.",
-                "Name a column with one number or timestamp per row.",
-            )
+        if name is None or isinstance(frame.schema[name].dataType, allowed):
+            continue
+        found = frame.schema[name].dataType.simpleString()
+        needs = f"`timestamp_unit: {unit}` needs" if key == "timestamp" else "it has to be"
+        what = "a SQL timestamp, a date or text" if allowed == _CLOCK_TYPES else "a number"
+        raise InputError(
+            f"{', '.join(source.paths)}: column {name!r} (`data.columns.{key}`) is {found}; {needs} {what}.",
+            "Correct the column name or `timestamp_unit`, or cast the column in the export.",
+        )
 
 
 def _normalised(frame: "DataFrame", columns: ColumnsConfig, end_us: int) -> "DataFrame":
@@ -126,7 +141,6 @@ def _normalised(frame: "DataFrame", columns: ColumnsConfig, end_us: int) -> "Dat
         weight_problem,
         F.when(ts >= end_us, FUTURE) if columns.timestamp_unit != "ordinal" else F.lit(None).cast("string"),
     )
-    bad = F.col(tables.REASON).isNotNull()
     return frame.select(
         quoted(columns.user).alias(tables.USER_ID),
         quoted(columns.item).alias(tables.ITEM_ID),
@@ -134,8 +148,8 @@ def _normalised(frame: "DataFrame", columns: ColumnsConfig, end_us: int) -> "Dat
         weight.alias(tables.WEIGHT),
         reason.alias(tables.REASON),
         F.input_file_name().alias(tables.SOURCE_FILE),
-        raw.alias(tables.RAW_ROW),
-    ).withColumn(tables.RAW_ROW, F.when(bad, F.col(tables.RAW_ROW)))
+        F.when(reason.isNotNull(), raw).alias(tables.RAW_ROW),  # only bad rows pay for their text
+    )
 
 
 def _id_problem(frame: "DataFrame", name: str, side: str) -> "Column":

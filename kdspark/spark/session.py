@@ -5,7 +5,9 @@ they may change performance and memory, never what is loaded, run or ignored.
 """
 
 import os
+import sys
 
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from kdspark.config import SparkConfig
@@ -54,25 +56,29 @@ def build_session(config: SparkConfig, app_name: str) -> SparkSession:
     """Start a session, or join the one that spark-submit configured.
 
     Args:
-        config: `master` None means spark-submit's, or all local cores with retries like a cluster's.
+        config: `master` and `settings` give way to what spark-submit was told; without either, all local cores with
+            retries like a cluster's.
 
     Raises:
         ConfigError: a setting is not on the allow list, or the submitted configuration ignores damaged files.
     """
     for key in config.settings:
-        if not key.startswith(_ALLOWED):
+        if not key.startswith(_ALLOWED) or key.endswith("Class"):
             raise ConfigError(
                 f"`spark.settings`: {key!r} is not allowed.",
                 "Only performance and memory settings are; give others to spark-submit.",
             )
     builder = SparkSession.builder.appName(app_name)
-    if config.master is not None:
-        builder = builder.master(config.master)
-    elif not _submitted():
-        builder = builder.master("local[*,4]")
-    if not _submitted() or config.master is not None:
-        builder = builder.config("spark.ui.showConsoleProgress", "false")
-    for key, value in {**_FIXED, **config.settings}.items():
+    submitted = _submitted_settings()
+    if "spark.master" not in submitted:
+        master = config.master or "local[*,4]"
+        builder = builder.master(master)
+        if master.startswith("local"):  # else Spark takes the first python3 on the PATH, not this environment's
+            os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    # Spark's own bar is for people at a terminal; in a log file it is noise.
+    wanted = {"spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(), **config.settings}
+    free = {key: value for key, value in wanted.items() if key not in submitted}
+    for key, value in {**free, **_FIXED}.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     refuse_lossy_reads(session)
@@ -87,6 +93,9 @@ def refuse_lossy_reads(session: SparkSession) -> None:
             raise ConfigError(f"{key} is on: it loses rows without a word.", "Submit without it.")
 
 
-def _submitted() -> bool:
-    """Whether spark-submit started this process: it leaves its choice of master in these places."""
-    return "PYSPARK_GATEWAY_PORT" in os.environ or "spark.master" in os.environ.get("PYSPARK_SUBMIT_ARGS", "")
+def _submitted_settings() -> dict[str, str]:
+    """What spark-submit was told, master included; empty where it did not start this process."""
+    if "PYSPARK_GATEWAY_PORT" not in os.environ and "--master" not in os.environ.get("PYSPARK_SUBMIT_ARGS", ""):
+        return {}
+    SparkContext._ensure_initialized()  # type: ignore[attr-defined]  # SparkConf reads the JVM's properties
+    return dict(SparkConf().getAll())

@@ -1,5 +1,6 @@
 """Finding and reading the user's files: Parquet, CSV or JSON lines, paths or globs, on any Hadoop file system."""
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ def read_source(spark: "SparkSession", source: SourceConfig, files: list[SourceF
         InputError: as `list_files`, or a file is not readable as what the configuration says.
     """
     files = list_files(spark, source) if files is None else files
-    paths = [file.path for file in files if file.bytes]
+    paths = [_literal(file.path) for file in files if file.bytes]
     empty = [file.path for file in files if not file.bytes]
     if empty and source.format == "parquet":
         raise InputError(f"{empty[0]}: zero bytes, not a Parquet file.", "Remove it or export it again.")
@@ -64,17 +65,17 @@ def read_source(spark: "SparkSession", source: SourceConfig, files: list[SourceF
         if source.format == "csv":
             return _read_csv(spark, source, paths)
         if source.format == "json":
-            frame = spark.read.option("columnNameOfCorruptRecord", CORRUPT).json(paths)
-            return (
-                spark.read.schema(_with_corrupt(frame.schema)).option("columnNameOfCorruptRecord", CORRUPT).json(paths)
-            )
-        return spark.read.parquet(*paths)
+            options = {"columnNameOfCorruptRecord": CORRUPT}
+            schema = spark.read.options(**options).json(paths).schema
+            return spark.read.options(**options).schema(_with_corrupt(schema)).json(paths)
+        # Merging reads every footer, on the workers: a damaged file, or a column that changed its type, shows now.
+        return spark.read.options(mergeSchema=True).parquet(*paths)
     except (PySparkException, Py4JJavaError) as error:
         raise unreadable(source, error) from error
 
 
 def _read_csv(spark: "SparkSession", source: SourceConfig, paths: list[str]) -> "DataFrame":
-    options = {"sep": source.delimiter, "header": source.header, "columnNameOfCorruptRecord": CORRUPT}
+    options: dict[str, Any] = {"sep": source.delimiter, "header": source.header, "columnNameOfCorruptRecord": CORRUPT}
     # Header or not, the first file gives the names; enforceSchema=False checks the others' headers against it.
     schema = spark.read.options(**options).csv(paths).schema
     return spark.read.options(**options, enforceSchema=False).schema(_with_corrupt(schema)).csv(paths)
@@ -108,7 +109,7 @@ def require_columns(frame: "DataFrame", wanted: dict[str, str], source: SourceCo
     missing = {key: name for key, name in wanted.items() if name not in frame.columns}
     if missing:
         named = ", ".join(f"{name!r} (`{key}`)" for key, name in missing.items())
-        there = ", ".join(repr(name) for name in frame.columns[:30])
+        there = ", ".join(repr(name) for name in frame.columns[:30] if name != CORRUPT) or "none"
         raise InputError(
             f"{', '.join(source.paths)}: no column {named}; there are {there}.",
             "Correct the column names in the configuration, or `header` and `delimiter`.",
@@ -120,24 +121,34 @@ def quoted(name: str) -> "Column":
     return F.col("`" + name.replace("`", "``") + "`")
 
 
+def _literal(path: str) -> str:
+    """A path as the glob that matches it alone: Spark expands globs in every path it is given."""
+    return re.sub(r"([\\\[\]{}*?])", r"\\\1", path)
+
+
 def _glob(spark: "SparkSession", pattern: str) -> list[SourceFile]:
     jvm: Any = spark._jvm
     hadoop = spark._jsc.hadoopConfiguration()  # type: ignore[union-attr]
-    path = jvm.org.apache.hadoop.fs.Path(pattern)
-    system = path.getFileSystem(hadoop)
-    matches = system.globStatus(path)
+    try:
+        path = jvm.org.apache.hadoop.fs.Path(pattern)
+        system = path.getFileSystem(hadoop)
+        return [file for match in system.globStatus(path) or [] for file in _below(system, match.getPath())]
+    except Py4JJavaError as error:
+        cause = str(error.java_exception.getMessage() or error.java_exception).splitlines()[0]
+        raise InputError(f"{pattern}: cannot be listed ({cause}).", "Check the path or glob under `paths`.") from error
+
+
+def _below(system: Any, folder: Any) -> list[SourceFile]:
+    """A file, or the files of a folder; names that start with "_" or "." are not data, as everywhere in Spark."""
+    start = len(folder.getParent().toString())
     files: list[SourceFile] = []
-    for match in matches or []:
-        listing = system.listFiles(match.getPath(), True)
-        while listing.hasNext():
-            status = listing.next()
-            name = status.getPath().getName()
-            if name == _PICKLED:
-                raise InputError(
-                    f"{status.getPath()}: pickled metadata, which can run code when it is read.", "Delete this file."
-                )
-            if not name.startswith(("_", ".")):
-                files.append(
-                    SourceFile(status.getPath().toString(), int(status.getLen()), int(status.getModificationTime()))
-                )
+    listing = system.listFiles(folder, True)
+    while listing.hasNext():
+        status = listing.next()
+        path = status.getPath()
+        if path.getName() == _PICKLED:
+            raise InputError(f"{path}: pickled metadata, which can run code when it is read.", "Delete this file.")
+        parts = path.toString()[start:].strip("/").split("/")
+        if not any(part.startswith(".") or (part.startswith("_") and "=" not in part) for part in parts):
+            files.append(SourceFile(path.toString(), int(status.getLen()), int(status.getModificationTime())))
     return files

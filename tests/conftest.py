@@ -1,0 +1,28 @@
+"""One Spark session for all tests, started when the first test asks for it."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from pyspark.sql import SparkSession
+
+from kdspark.config import SparkConfig
+from kdspark.spark.session import build_session
+
+_SETTINGS = {
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "3",
+    "spark.default.parallelism": "2",
+    "spark.driver.memory": "1g",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+}
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """Two threads, and task retries as on a cluster."""
+    logging.getLogger("py4j").setLevel(logging.ERROR)
+    session = build_session(SparkConfig(master="local[2,4]", settings=_SETTINGS), "kdspark tests")
+    yield session
+    session.stop()

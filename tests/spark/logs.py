@@ -1,0 +1,37 @@
+"""Small logs on disk, and plain views of frames."""
+
+import json
+
+from kdspark import tables
+from kdspark.config import ColumnsConfig, SourceConfig
+
+END_US = 1_000_000 * 86_400_000_000 // 1000  # day 1000
+COLUMNS = ColumnsConfig(user="u", item="i", timestamp="t", timestamp_unit="s")
+EVENTS = f"{tables.USER_IDX} INT, {tables.ITEM_IDX} INT, {tables.TS} BIGINT, {tables.WEIGHT} FLOAT"
+
+
+def csv(path, text, **options):
+    path.write_text(text, encoding="utf-8")
+    return SourceConfig(paths=str(path), format="csv", **options)
+
+
+def json_lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return SourceConfig(paths=str(path), format="json")
+
+
+def parquet(path, frame):
+    frame.write.parquet(str(path))
+    return SourceConfig(paths=str(path))
+
+
+def events(spark, rows, partitions=2):
+    """(user, item[, ts[, weight]]) rows as indexed events."""
+    full = [(*row, *(0, 1.0)[len(row) - 2 :]) for row in rows]
+    return spark.createDataFrame(full, EVENTS).repartition(partitions)
+
+
+def as_set(frame):
+    rows = [tuple(row) for row in frame.collect()]
+    assert len(rows) == len(set(rows))
+    return set(rows)

@@ -1,0 +1,163 @@
+"""Clean events and quarantine: every reason a row can be bad for, and every mistake that stops the night."""
+
+import math
+from collections import Counter
+
+import pytest
+
+from kdspark import tables
+from kdspark.config import ColumnsConfig
+from kdspark.errors import InputError
+from kdspark.spark.ingest import MALFORMED, read_interactions
+from tests.spark.logs import COLUMNS, END_US, csv, json_lines, parquet
+
+END_S = END_US // 1_000_000
+
+
+@pytest.fixture
+def ingest(spark, tmp_path):
+    def run(source, columns=COLUMNS, max_bad_fraction=1.0):
+        return read_interactions(spark, source, columns, END_US, max_bad_fraction, tmp_path / "scratch")
+
+    return run
+
+
+def ids(frame):
+    return sorted((row[tables.USER_ID], row[tables.ITEM_ID], row[tables.TS]) for row in frame.collect())
+
+
+def test_every_bad_row_has_its_reason_and_its_text(ingest, tmp_path):
+    text = (
+        "u,i,t,w\n"
+        "ann,x,10,1\n"
+        " ,x,10,1\n"
+        "bob,,10,1\n"
+        "cy,x,,1\n"
+        "di,x,soon,1\n"
+        "ed,x,NaN,1\n"
+        "flo,x,-1,1\n"
+        "gus,x,253402300800,1\n"
+        "hal,x,10,Infinity\n"
+        "ida,x,10,much\n"
+        "jo,x\n"
+        f"kim,x,{END_S},1\n"
+        f"lea,x,{END_S - 1},2.5\n"
+    )
+    columns = COLUMNS.model_copy(update={"weight": "w"})
+    found = ingest(csv(tmp_path / "log.csv", text), columns)
+    assert ids(found.events) == [("ann", "x", 10_000_000), ("lea", "x", END_US - 1_000_000)]
+    bad = found.quarantine.collect()
+    reasons = {
+        "null or blank user id": 1,
+        "null or blank item id": 1,
+        "null timestamp": 1,
+        "timestamp is not of unit s": 2,
+        "timestamp out of range": 2,
+        "null or non-finite weight": 2,
+        MALFORMED: 1,
+    }
+    assert Counter(row[tables.REASON] for row in bad) == reasons
+    assert found.counts == {"read": 13, "good": 2, "future": 1, **reasons}
+    assert all(row[tables.SOURCE_FILE].endswith("log.csv") for row in bad)
+    assert any('"u":"di"' in row[tables.RAW_ROW] and '"t":"soon"' in row[tables.RAW_ROW] for row in bad)
+    assert found.quarantine.columns == tables.columns("quarantine")
+
+
+@pytest.mark.parametrize(
+    ("unit", "text", "micros"),
+    [
+        ("s", "1.5", 1_500_000),
+        ("s", "8.81250949e2", 881_250_949),
+        ("ms", "1001", 1_001_000),
+        ("us", "123456789012", 123_456_789_012),
+        ("timestamp", "1970-01-02", 86_400_000_000),
+        ("timestamp", "1970-01-02T01:00:00+01:00", 86_400_000_000),
+        ("timestamp", "1970-01-01 00:00:00.000001", 1),
+        ("ordinal", "-7", -7),
+    ],
+)
+def test_units(ingest, tmp_path, unit, text, micros):
+    columns = COLUMNS.model_copy(update={"timestamp_unit": unit})
+    found = ingest(csv(tmp_path / "log.csv", f"u,i,t\na,x,{text}\n"), columns)
+    assert ids(found.events) == [("a", "x", micros)]
+
+
+def test_session_time_zone_decides_naive_timestamps_not_the_machines(spark, ingest, tmp_path):
+    columns = COLUMNS.model_copy(update={"timestamp_unit": "timestamp"})
+    frame = spark.sql("SELECT 'a' u, 1 i, timestamp_ntz'1970-01-02 00:00:00' t")
+    found = ingest(parquet(tmp_path / "log", frame), columns)
+    assert ids(found.events) == [("a", 1, 86_400_000_000)]
+
+
+def test_an_ordinal_has_no_end_of_the_night_and_a_log_may_have_no_time(ingest, tmp_path, spark):
+    source = csv(tmp_path / "log.csv", f"u,i,t\na,x,{END_US + 5}\n")
+    assert ingest(source, COLUMNS.model_copy(update={"timestamp_unit": "ordinal"})).counts["good"] == 1
+    found = read_interactions(spark, source, ColumnsConfig(user="u", item="i"), END_US, 0.0, tmp_path / "again")
+    assert [tuple(row) for row in found.events.collect()] == [("a", "x", None, 1.0)]
+
+
+def test_ids_keep_their_types_exactly(spark, ingest, tmp_path):
+    nfc, nfd = "caf\u00e9", "cafe\u0301"
+    frame = spark.createDataFrame([(2**53 + 1, nfc, 1), (-5, nfd, 2)], "u LONG, i STRING, t LONG")
+    found = ingest(parquet(tmp_path / "log", frame))
+    assert found.events.schema[tables.USER_ID].dataType.simpleString() == "bigint"
+    assert ids(found.events) == [(-5, nfd, 2_000_000), (2**53 + 1, nfc, 1_000_000)]
+
+
+def test_json_lines(ingest, tmp_path):
+    rows = [{"u": 1, "i": "x", "t": 5}, {"u": None, "i": "x", "t": 5}, {"i": "y", "t": 5}]
+    found = ingest(json_lines(tmp_path / "log.json", rows))
+    assert ids(found.events) == [(1, "x", 5_000_000)]
+    assert found.counts["null or blank user id"] == 2
+
+
+def stops(ingest, source, match, columns=COLUMNS, most=1.0):
+    with pytest.raises(InputError, match=match):
+        ingest(source, columns, most)
+
+
+def test_missing_column(ingest, tmp_path):
+    stops(ingest, csv(tmp_path / "log.csv", "u,i,when\na,x,1\n"), r"log\.csv: no column 't'.*'when'")
+
+
+def test_too_many_bad_rows_are_counted_by_reason(ingest, tmp_path):
+    source = csv(tmp_path / "log.csv", "u,i,t\na,x,1\nb,x,soon\nc,x,2024-01-01\n,x,1\n")
+    stops(ingest, source, r"3 of 4 rows are bad \(2 x timestamp is not of unit s; 1 x null or blank user id", most=0.5)
+
+
+def test_a_log_with_nothing_usable(ingest, tmp_path):
+    stops(ingest, csv(tmp_path / "log.csv", "u,i,t\n"), "the log is empty")
+
+
+def test_a_log_with_nothing_before_the_end(ingest, tmp_path):
+    stops(ingest, csv(tmp_path / "log.csv", f"u,i,t\na,x,{END_S}\n"), "1 rows lie after the night's end")
+
+
+@pytest.mark.parametrize(
+    ("sql", "unit", "match"),
+    [
+        ("SELECT struct(1) u, 1 i, 1 t", "s", "'u'.*struct.*no id"),
+        ("SELECT 1.5D u, 1 i, 1 t", "s", "'u'.*double, no id"),
+        ("SELECT 1 u, 1 i, array(1) t", "s", "'t'.*array<int>"),
+        ("SELECT 1 u, 1 i, timestamp'2020-01-01' t", "s", "'t'.*timestamp; `timestamp_unit: s` needs a number"),
+        ("SELECT 1 u, 1 i, 5L t", "timestamp", "'t'.*bigint; `timestamp_unit: timestamp` needs a SQL timestamp"),
+    ],
+)
+def test_wrong_types(spark, ingest, tmp_path, sql, unit, match):
+    columns = COLUMNS.model_copy(update={"timestamp_unit": unit})
+    stops(ingest, parquet(tmp_path / "log", spark.sql(sql)), match, columns)
+
+
+def test_csv_files_with_different_headers(ingest, tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "b.csv").write_text("u,t,i\na,1,x\n")
+    source = csv(tmp_path / "logs" / "a.csv", "u,i,t\na,x,1\n")
+    stops(ingest, source.model_copy(update={"paths": [str(tmp_path / "logs")]}), "not readable as CSV")
+
+
+def test_non_finite_doubles_in_parquet(spark, ingest, tmp_path):
+    rows = [(1, 1, 10.0, 1.0), (2, 1, math.nan, 1.0), (3, 1, math.inf, 1.0), (4, 1, 10.0, math.nan), (5, 1, 10.0, 1e39)]
+    frame = spark.createDataFrame(rows, "u LONG, i LONG, t DOUBLE, w DOUBLE")
+    found = ingest(parquet(tmp_path / "log", frame), COLUMNS.model_copy(update={"weight": "w"}))
+    assert ids(found.events) == [(1, 1, 10_000_000)]
+    assert found.counts["null or non-finite weight"] == 2

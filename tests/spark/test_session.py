@@ -1,0 +1,83 @@
+"""The session: what it fixes, what it refuses, and who wins under spark-submit."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kdspark.config import SparkConfig
+from kdspark.errors import ConfigError
+from kdspark.spark.session import build_session, refuse_lossy_reads
+
+
+def test_time_zone_arrow_and_ansi(spark):
+    assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
+    assert spark.conf.get("spark.sql.execution.arrow.pyspark.enabled") == "true"
+    assert spark.conf.get("spark.sql.adaptive.enabled") == "true"
+    row = spark.sql("SELECT unix_micros(timestamp'1970-01-02 00:00:00') AS ts").first()
+    assert row.ts == 86_400_000_000
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "spark.jars",
+        "spark.jars.packages",
+        "spark.driver.extraJavaOptions",
+        "spark.executor.extraJavaOptions",
+        "spark.submit.pyFiles",
+        "spark.sql.files.ignoreCorruptFiles",
+        "spark.sql.files.ignoreMissingFiles",
+        "spark.sql.session.timeZone",
+        "spark.sql.adaptive.customCostEvaluatorClass",
+        "spark.sql.extensions",
+        "spark.pyspark.python",
+    ],
+)
+def test_settings_that_are_no_tuning_are_refused(key):
+    with pytest.raises(ConfigError, match=key):
+        build_session(SparkConfig(master="local[1]", settings={key: "true"}), "refused")
+
+
+def test_a_session_that_skips_damaged_files_is_refused(spark):
+    key = "spark.sql.files.ignoreCorruptFiles"
+    spark.conf.set(key, "TRUE")
+    try:
+        with pytest.raises(ConfigError, match=key):
+            refuse_lossy_reads(spark)
+    finally:
+        spark.conf.unset(key)
+    refuse_lossy_reads(spark)
+
+
+_PROBE = """
+from kdspark.config import SparkConfig
+from kdspark.spark.session import build_session
+settings = {"spark.sql.shuffle.partitions": "5", "spark.default.parallelism": "7"}
+context = build_session(SparkConfig(master="local[3,4]", settings=settings), "probe").sparkContext
+conf = context.getConf()
+print("FOUND", context.master, conf.get("spark.sql.shuffle.partitions"), conf.get("spark.default.parallelism"),
+      context.pythonExec)
+"""
+
+
+@pytest.mark.parametrize("submitted", [True, False])
+def test_what_spark_submit_was_told_wins(tmp_path, submitted):
+    probe = tmp_path / "probe.py"
+    probe.write_text(_PROBE)
+    submit = ["spark-submit", "--master", "local[1,2]"]
+    submit += ["--conf", "spark.sql.shuffle.partitions=4", "--conf", "spark.ui.enabled=false"]
+    command = [*submit, str(probe)] if submitted else [sys.executable, str(probe)]
+    # Workers are to run this Python, not whichever python3 comes first on the PATH.
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYSPARK", "SPARK"))}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.defpath, clean["PATH"]])
+    env = {**clean, "PATH": path, "SPARK_LOCAL_IP": "127.0.0.1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = done.stdout.split("FOUND ")[1].split()
+    if submitted:
+        assert found[:3] == ["local[1,2]", "4", "7"]
+    else:
+        assert found == ["local[3,4]", "5", "7", sys.executable]
