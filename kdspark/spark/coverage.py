@@ -33,7 +33,7 @@ def coverage_metrics(
 ) -> dict[str, Interval]:
     """{"coverage@10": {value, low, high}, "gini@10": ...}.
 
-    What reaches the driver is G * len(ks) counts per item shown, whatever the number of users.
+    What reaches the driver is at most G * len(ks) counts per item, whatever the number of users.
 
     Args:
         ranked: rows of table "ranked".
@@ -55,15 +55,13 @@ def _exposures(
     """Lists per cut-off, group of users and catalogue item [len(ks), G, items of the catalogue]."""
     group = F.pmod(F.xxhash64(F.col(tables.USER_IDX).cast("bigint"), F.lit(seed)), F.lit(_GROUPS))
     shown = ranked.select(group.alias(_GROUP), F.posexplode(tables.ITEMS).alias(_PLACE, tables.ITEM_IDX))
-    counts = [
-        F.sum(F.when((F.col(_PLACE) < k) & (F.col(_GROUP) == g), 1).otherwise(0)).alias(f"{k}_{g}")
-        for k in ks
-        for g in range(_GROUPS)
-    ]
-    frame = shown.groupBy(tables.ITEM_IDX).agg(*counts).toPandas()
-    exposure = np.zeros((len(catalogue_N), len(counts)), np.int64)
-    exposure[frame[tables.ITEM_IDX].to_numpy(np.int64)] = frame.drop(columns=tables.ITEM_IDX).to_numpy(np.int64)
-    return exposure[catalogue_N].T.reshape(len(ks), _GROUPS, -1)
+    counts = [F.sum(F.when(F.col(_PLACE) < k, 1).otherwise(0)).alias(str(k)) for k in ks]
+    frame = shown.groupBy(tables.ITEM_IDX, _GROUP).agg(*counts).toPandas()
+    exposure_KGN = np.zeros((len(ks), _GROUPS, len(catalogue_N)), np.int32)
+    where = frame[_GROUP].to_numpy(np.int64), frame[tables.ITEM_IDX].to_numpy(np.int64)
+    for index, k in enumerate(ks):
+        exposure_KGN[index][where] = frame[str(k)].to_numpy(np.int32)
+    return exposure_KGN[:, :, catalogue_N].astype(np.int64)
 
 
 def _jackknife(
