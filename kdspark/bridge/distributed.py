@@ -1,77 +1,168 @@
-"""Running a training function once in this process, or once per rank on executors through TorchDistributor."""
+"""Running a training function in this process, or as one rank per process through Spark's TorchDistributor.
 
+With a local master the ranks are processes on this machine; on a cluster they are the tasks of one barrier stage, on
+executors. A rank learns what to do from JSON (an import path and arguments), so nothing that cannot be pickled is
+captured; what is large, such as a model's weights, rank 0 writes to a folder that all nodes share.
+"""
+
+import base64
+import contextlib
 import importlib
 import json
 import os
-from collections.abc import Callable
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-
-import torch
-import torch.distributed as dist
 
 from kdspark.errors import KdsparkError, TrainingError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_MARK = "KDSPARK-RANK-FAILED"
+_GROUP_TIMEOUT = timedelta(minutes=30)  # the longest a rank may wait for another one, for example while it validates
+
 
 def run_training(
-    spark: "SparkSession", function: Callable[..., dict[str, Any]], arguments: dict[str, Any], num_processes: int
-) -> dict[str, Any]:
-    """Call `function(**arguments)`, on several processes if asked to.
+    spark: "SparkSession",
+    function: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    num_processes: int = 1,
+    use_gpu: bool | None = None,
+    wait_s: float = 60.0,
+) -> Any:
+    """Call `function(**arguments)`, in several processes if asked to, and return what rank 0 returns.
 
     Args:
-        function: a module-level function; its result is JSON-able. Within several processes it finds an initialised
+        spark: the active session; `spark.task.cpus` is the number of torch threads per rank.
+        function: a module-level function; its result is JSON-able. In several processes it finds an initialised
             process group (nccl with GPUs, else gloo) and must make equal steps on every rank.
-        arguments: JSON-able; what is large lies in folders that every node sees.
-        num_processes: 1 runs here; more run on executors, all at once (barrier execution).
-
-    Returns:
-        What rank 0 returned.
+        arguments: JSON-able keyword arguments; every folder among them is seen by all nodes.
+        num_processes: 1 calls the function here; more need as many free slots at the same time.
+        use_gpu: one GPU per rank, as Spark assigns them; None: if Spark knows of GPUs.
+        wait_s: how long to wait for executors that are still starting.
 
     Raises:
-        TrainingError: the cluster has too few slots, or a rank failed.
+        TrainingError: too few slots, dynamic allocation, or a rank failed; names the reason of the first to fail.
+        ValueError: the function cannot be imported by its name, or the arguments are not JSON-able.
     """
+    payload = json.dumps(dict(arguments))
     if num_processes == 1:
         return function(**arguments)
-    slots = spark.sparkContext.defaultParallelism
-    if slots < num_processes:
-        raise TrainingError(
-            f"`num_processes` is {num_processes}, but the cluster runs only {slots} tasks at a time.",
-            "Lower it, or add executors: all ranks must run at once.",
-        )
+    path = _import_path(function)
+    local = str(spark.conf.get("spark.master", "")).startswith("local")
+    gpu = _spark_has_gpus(spark, local) if use_gpu is None else use_gpu
+    if not local:
+        _check_cluster(spark, num_processes, wait_s)
     from pyspark.ml.torch.distributor import TorchDistributor
 
-    use_gpu = torch.cuda.is_available()
-    local = str(spark.sparkContext.master).startswith("local")
-    distributor = TorchDistributor(num_processes=num_processes, local_mode=local, use_gpu=use_gpu)
-    name = f"{function.__module__}:{function.__qualname__}"
+    threads = int(spark.conf.get("spark.task.cpus", "1") or 1)
     try:
-        answer = distributor.run(run_rank, name, json.dumps(arguments), use_gpu)
-    except RuntimeError as error:
-        problem = str(error).strip().splitlines()
-        raise TrainingError(
-            f"Distributed training of {num_processes} processes failed: {problem[-1] if problem else error!r}.",
-            "The log above has the first rank's reason; --set …num_processes=1 trains in the driver.",
-        ) from error
-    result = json.loads(str(answer))
-    if "error" in result:
-        raise TrainingError(result["error"], result["remedy"])
-    return dict(result["value"])
+        with _importable_by_children() if local else contextlib.nullcontext():
+            distributor = TorchDistributor(num_processes=num_processes, local_mode=local, use_gpu=gpu)
+            answer = distributor.run(run_rank, path, payload, threads, gpu)
+    except Exception as error:  # RuntimeError here, any of pyspark's from a cluster; all carry the ranks' output
+        raise _first_failure(str(error), num_processes) from error
+    return json.loads(str(answer))
 
 
-def run_rank(name: str, arguments: str, use_gpu: bool) -> str:
-    """What each rank runs: join the group, call the function, answer in JSON."""
-    module, function = name.split(":")
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    dist.init_process_group("nccl" if use_gpu else "gloo")
-    if use_gpu:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+def run_rank(path: str, payload: str, threads: int, use_gpu: bool) -> str:
+    """What every rank runs: join the group, call the function, answer in JSON. Failures print one marked line."""
+    import torch
+    import torch.distributed as dist
+
     try:
-        value = getattr(importlib.import_module(module), function)(**json.loads(arguments))
-        dist.barrier()
-        return json.dumps({"value": value})
-    except KdsparkError as error:
-        return json.dumps({"error": error.problem, "remedy": error.remedy})
-    finally:
+        torch.set_num_threads(threads)
+        if use_gpu:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        dist.init_process_group("nccl" if use_gpu else "gloo", timeout=_GROUP_TIMEOUT)
+        module, _, name = path.partition(":")
+        result = json.dumps(getattr(importlib.import_module(module), name)(**json.loads(payload)))
+        dist.barrier()  # no rank leaves while another one still talks to it
         dist.destroy_process_group()
+        return result
+    except BaseException as error:
+        traceback.print_exc()
+        sys.stderr.flush()
+        print(f"\n{_MARK} {_encode(error)}", flush=True)
+        os._exit(1)  # at once: leaving the group in order would wait for the other ranks
+
+
+def _import_path(function: Callable[..., Any]) -> str:
+    module, name = function.__module__, function.__qualname__
+    if module == "__main__" or getattr(sys.modules.get(module), name, None) is not function:
+        raise ValueError(f"{module}:{name} is no function that other processes can import")
+    return f"{module}:{name}"
+
+
+@contextlib.contextmanager
+def _importable_by_children() -> Iterator[None]:
+    """Local ranks are fresh interpreters: they get this one's module search path."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def _spark_has_gpus(spark: "SparkSession", local: bool) -> bool:
+    key = "spark.driver.resource.gpu.amount" if local else "spark.task.resource.gpu.amount"
+    return float(spark.conf.get(key, "0") or 0) >= 1
+
+
+def _check_cluster(spark: "SparkSession", num_processes: int, wait_s: float) -> None:
+    """All ranks run at once or not at all. Spark itself would retry for ten minutes before it says so."""
+    if spark.conf.get("spark.dynamicAllocation.enabled", "false") == "true":
+        raise TrainingError(
+            "Training on several processes does not work with spark.dynamicAllocation.enabled.",
+            "Switch it off and ask for fixed executors, or set training.num_processes to 1.",
+        )
+    until = time.monotonic() + wait_s
+    while (slots := concurrent_tasks(spark)) < num_processes:
+        if time.monotonic() >= until:
+            raise TrainingError(
+                f"training.num_processes is {num_processes}, but this cluster runs {slots} tasks at a time "
+                f"(spark.task.cpus={spark.conf.get('spark.task.cpus', '1')}).",
+                "All processes must run at once: lower num_processes, or add executors or cores.",
+            )
+        time.sleep(min(1.0, wait_s))
+
+
+def concurrent_tasks(spark: "SparkSession") -> int:
+    """Tasks that the executors registered now can run at the same time; what Spark's barrier stages check."""
+    context = spark.sparkContext._jsc.sc()
+    return int(context.maxNumConcurrentTasks(context.resourceProfileManager().defaultResourceProfile()))
+
+
+def _encode(error: BaseException) -> str:
+    rank = os.environ.get("RANK", "?")
+    if isinstance(error, KdsparkError):
+        problem, remedy = error.problem, error.remedy
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""  # noqa: PTH119
+        problem = f"{type(error).__name__}: {error}{where}."
+        remedy = "The log above has the rank's stack."
+    fact = {"time": time.time(), "rank": rank, "problem": problem, "remedy": remedy}
+    return base64.b64encode(json.dumps(fact).encode()).decode()
+
+
+def _first_failure(output: str, num_processes: int) -> TrainingError:
+    """Ranks that lose their partner fail too, later; the first failure is the reason."""
+    failures = [json.loads(base64.b64decode(code)) for code in re.findall(rf"{_MARK} ([A-Za-z0-9+/=]+)", output)]
+    if not failures:
+        tail = " | ".join(line.strip() for line in output.strip().splitlines()[-3:])
+        return TrainingError(
+            f"Training on {num_processes} processes failed: {tail}",
+            "The log above has the output of all processes; a process killed for memory leaves no message.",
+        )
+    first = min(failures, key=lambda failure: failure["time"])
+    return TrainingError(f"Rank {first['rank']} of {num_processes}: {first['problem']}", first["remedy"])

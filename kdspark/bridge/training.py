@@ -179,4 +179,5 @@ def _train_neural(spark: "SparkSession", config: NeuralConfig, request: Request,
         "stop_after": stop_after,
         "out": str(out),
     }
-    return run_training(spark, train_process, arguments, config.training.num_processes)
+    found: dict[str, Any] = run_training(spark, train_process, arguments, config.training.num_processes)
+    return found

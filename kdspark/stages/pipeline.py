@@ -1,16 +1,20 @@
 """The order of the night, and which stages each verb runs."""
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kdspark.config import Config, load_config
 from kdspark.stages import baselines, evaluate, labels, prepare, publish, score, student, teacher
+from kdspark.stages.results import REPORT, record_run
 from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night, Stage
 from kdspark.workspace import Workspace, parse_date
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+log = logging.getLogger("kdspark")
 
 
 def stages_of(config: Config) -> dict[str, Stage]:
@@ -49,10 +53,13 @@ def run_night(night: Night, verb: str = "run") -> Runner:
     stages = stages_of(night.config)
     runner = Runner(night, stages)
     wanted = [name for name, stage in stages.items() if verb in ("run", stage.verb)]
-    if prepare.STAGE.name in wanted:
-        runner.run([prepare.STAGE.name])
-    prepare.check_lists_fit(night.config, runner.manifest(prepare.STAGE.name))
-    runner.run(name for name in wanted if name != prepare.STAGE.name)
+    if prepare.NAME in wanted:
+        runner.run([prepare.NAME])
+    prepare.check_lists_fit(night.config, runner.manifest(prepare.NAME))
+    runner.run(name for name in wanted if name not in (prepare.NAME, publish.NAME))
+    if evaluate.NAME in wanted:
+        log.info("%-14s %s", "report", record_run(runner) / REPORT)
+    runner.run(name for name in wanted if name == publish.NAME)
     return runner
 
 

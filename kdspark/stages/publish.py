@@ -6,8 +6,8 @@ from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.errors import PublishError
-from kdspark.spark.io import read_table
 from kdspark.report.comparison import POPULARITY, STUDENT
+from kdspark.spark.io import read_table
 from kdspark.stages import evaluate, prepare, score
 from kdspark.stages.stage import Night, Outcome, Stage, Task
 from kdspark.workspace import publish_run, read_json

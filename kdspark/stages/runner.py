@@ -52,13 +52,17 @@ class Runner:
             )
         return self._keys[name]
 
+    def finished(self, name: str) -> Manifest | None:
+        """Manifest of a stage, or None if it has not been run with this configuration and these inputs."""
+        return self.night.workspace.finished(name, self.key(name))
+
     def manifest(self, name: str) -> Manifest:
         """Manifest of a finished stage.
 
         Raises:
             StageError: it has not been run with this configuration and these inputs.
         """
-        manifest = self.night.workspace.finished(name, self.key(name))
+        manifest = self.finished(name)
         if manifest is None:
             raise StageError(
                 f"Stage {name} has no output for this date, configuration and input.",

@@ -1,0 +1,169 @@
+"""Whole nights on a small real log: every stage, reuse, publishing, and what happens to bad input."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from kdspark.cli import main
+from kdspark.config import parse_config
+from kdspark.errors import KdsparkError
+from kdspark.stages.pipeline import run_night
+from kdspark.stages.results import compare_night, latest_table
+from kdspark.stages.runner import Runner
+from kdspark.stages.stage import Night
+from kdspark.workspace import Workspace, parse_date, read_json
+from tests.integration.nights import DATE, ML100K, small_config, small_log, write_config
+
+pytestmark = pytest.mark.slow
+
+
+def night(spark: SparkSession, root: Path, config: dict, date: str = DATE) -> Runner:
+    """Run a whole night in this process, on the tests' session."""
+    return run_night(Night(parse_config(config), parse_date(date), Workspace(root), lambda: spark))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("night")
+
+
+@pytest.fixture(scope="module")
+def config(folder: Path) -> dict:
+    return small_config(small_log(folder))
+
+
+@pytest.fixture(scope="module")
+def runner(spark: SparkSession, folder: Path, config: dict) -> Iterator[Runner]:
+    yield night(spark, folder / "root", config)
+
+
+def test_published_table_keeps_the_contract(spark: SparkSession, runner: Runner, config: dict) -> None:
+    rows = spark.read.parquet(str(latest_table(str(runner.night.workspace.root)))).toPandas()
+    assert list(rows.columns) == ["run_date", "user_id", "rank", "item_id", "score", "reason", "model_version"]
+    users = pd.read_csv(ML100K / "ml-100k.user", sep="\t", dtype=str)["user_id:token"]
+    assert set(rows["user_id"]) == set(users)  # also those without an event, from the user table
+    assert (rows.groupby("user_id")["rank"].apply(list).map(lambda ranks: sorted(ranks) == list(range(1, 11)))).all()
+    assert not rows.duplicated(["user_id", "item_id"]).any()
+    assert set(rows["run_date"].astype(str)) == {DATE}
+    assert np.isfinite(rows["score"]).all()
+    assert (rows.sort_values(["user_id", "rank"]).groupby("user_id")["score"].diff().dropna() <= 0).all()
+
+
+def test_seen_items_are_left_out_and_strangers_get_popular_ones(spark: SparkSession, runner: Runner) -> None:
+    rows = spark.read.parquet(str(latest_table(str(runner.night.workspace.root)))).toPandas()
+    log = pd.read_csv(runner.night.config.data.interactions.paths[0], sep="\t", dtype=str)
+    seen = set(zip(log["user_id:token"], log["item_id:token"], strict=True))
+    assert not seen & set(zip(rows["user_id"], rows["item_id"], strict=True))
+    known = rows["user_id"].isin(set(log["user_id:token"]))
+    assert set(rows[known]["reason"]) == {"model"}
+    assert set(rows[~known]["reason"]) == {"cold_start"}
+    assert len({tuple(items) for _, items in rows[~known].sort_values("rank").groupby("user_id")["item_id"]}) == 1
+
+
+def test_comparison_and_report(runner: Runner) -> None:
+    root = str(runner.night.workspace.root)
+    models = json.loads(compare_night(root, DATE, json_output=True))
+    assert [model["model"] for model in models] == ["popularity", "als", "teacher", "student_plain", "student"]
+    for model in models:
+        assert {"model", "params", "bytes", "score_seconds", "metrics"} <= set(model)
+        found = model["metrics"]["ndcg@10"]
+        assert 0 <= found["low"] <= found["value"] <= found["high"] <= 1
+    folder = runner.night.workspace.newest_run(parse_date(DATE))
+    html = (folder / "report.html").read_text()
+    assert "<svg" in html
+    assert "http://" not in html.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    )
+    assert "student" in compare_night(root, DATE, json_output=False)
+    for path in read_json(folder / "run.json")["stages"].values():
+        assert (runner.night.workspace.root / path / "manifest.json").exists()
+
+
+def test_second_run_builds_nothing(
+    spark: SparkSession, runner: Runner, config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Runner, "_describe", lambda *_: pytest.fail("a stage was built again"))
+    again = night(spark, runner.night.workspace.root, config)
+    assert [again.key(name) for name in again.stages] == [runner.key(name) for name in runner.stages]
+
+
+def test_soft_labels_keep_their_contract(spark: SparkSession, runner: Runner) -> None:
+    labels = spark.read.parquet(str(runner.output("soft_labels") / "soft_labels"))
+    examples = spark.read.parquet(str(runner.output("prepare") / "examples_train"))
+    assert labels.count() == examples.count()
+    assert labels.select("user_idx", "position").distinct().count() == examples.count()
+    assert labels.filter((F.size("candidates") != 20) | (F.size("logits") != 20)).count() == 0
+    present = F.filter("candidates", lambda item: item >= 0)
+    assert labels.filter(F.size(F.array_distinct(present)) != F.size(present)).count() == 0
+    assert labels.filter(F.size(F.array_intersect(present, "history")) > 0).count() == 0
+    top = F.slice("logits", 1, 10)
+    assert labels.filter(F.reverse(F.array_sort(top)) != top).count() == 0
+
+
+def test_next_night_keeps_ids_and_points_on(spark: SparkSession, runner: Runner, config: dict) -> None:
+    later = night(spark, runner.night.workspace.root, config, "1998-04-24")
+    before, after = (run.output("prepare") for run in (runner, later))
+    for table, idx in (("user_ids", "user_idx"), ("item_ids", "item_idx")):
+        old = spark.read.parquet(str(before / table)).toPandas().set_index(idx)
+        new = spark.read.parquet(str(after / table)).toPandas().set_index(idx)
+        assert old.sort_index().equals(new.sort_index().loc[old.index.sort_values()])
+    assert "1998-04-24" in str(latest_table(str(runner.night.workspace.root)))
+
+
+BAD_INPUT = {
+    "missing column": ({"data.columns.item": "itemid"}, ["itemid", "item_id:token"], 3),
+    "wrong type": ({"data.columns.timestamp": "item_id:token", "data.columns.timestamp_unit": "timestamp"}, ["bad"], 3),
+    "missing file": ({"data.interactions.paths": "nowhere/*.tsv"}, ["nowhere"], 3),
+    "unknown key": ({"scoring.kk": "3"}, ["scoring.kk", "unknown key"], 2),
+    "long list": ({"scoring.k": "100000"}, ["scoring.k", "100000", "catalogue"], 2),
+}
+
+
+@pytest.mark.parametrize("case", sorted(BAD_INPUT))
+def test_bad_input_is_one_clear_line(
+    case: str, spark: SparkSession, runner: Runner, config: dict, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    changes, words, code = BAD_INPUT[case]
+    root = runner.night.workspace.root
+    pointer = (root / "latest.json").read_bytes()
+    path = write_config(tmp_path / "bad.yaml", config)
+    settings = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", "--config", str(path), "--date", DATE, "--root", str(root), *settings])
+    errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("kdspark: error:")]
+    assert stopped.value.code == code
+    assert len(errors) == 1
+    for word in words:
+        assert word in errors[0]
+    assert (root / "latest.json").read_bytes() == pointer
+
+
+def test_empty_log_and_impossible_date(
+    spark: SparkSession, runner: Runner, config: dict, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = runner.night.workspace.root
+    empty = tmp_path / "empty.tsv"
+    empty.write_text("user_id:token\titem_id:token\trating:float\ttimestamp:float\n")
+    path = write_config(tmp_path / "night.yaml", config)
+    for arguments, word in (
+        (["--date", DATE, "--set", f"data.interactions.paths={empty}"], "empty"),
+        (["--date", "1998-02-30"], "1998-02-30"),
+        (["--date", "1990-01-01"], "night's end"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["run", "--config", str(path), "--root", str(root), *arguments])
+        assert word in capfd.readouterr().err
+
+
+def test_gate_blocks_a_bad_night(spark: SparkSession, runner: Runner, config: dict) -> None:
+    root = runner.night.workspace.root
+    pointer = (root / "latest.json").read_bytes()
+    with pytest.raises(KdsparkError, match="blocked"):
+        night(spark, root, {**config, "gate": {"min_ratio_to_popularity": 1000.0}})
+    assert (root / "latest.json").read_bytes() == pointer
