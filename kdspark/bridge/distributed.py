@@ -5,25 +5,25 @@ executors. A rank learns what to do from JSON (an import path and arguments), so
 captured; what is large, such as a model's weights, rank 0 writes to a folder that all nodes share.
 """
 
-import base64
 import contextlib
 import importlib
 import json
 import os
-import re
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdspark.errors import KdsparkError, TrainingError
+from kdspark.workspace import read_json, write_json
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_MARK = "KDSPARK-RANK-FAILED"
 _GROUP_TIMEOUT = timedelta(minutes=30)  # the longest a rank may wait for another one, for example while it validates
 
 
@@ -34,6 +34,7 @@ def run_training(
     num_processes: int = 1,
     use_gpu: bool | None = None,
     wait_s: float = 60.0,
+    shared: Path | None = None,
 ) -> Any:
     """Call `function(**arguments)`, in several processes if asked to, and return what rank 0 returns.
 
@@ -45,6 +46,8 @@ def run_training(
         num_processes: 1 calls the function here; more need as many free slots at the same time.
         use_gpu: one GPU per rank, as Spark assigns them; None: if Spark knows of GPUs.
         wait_s: how long to wait for executors that are still starting.
+        shared: folder that all nodes see, where failing ranks leave their reason (TorchDistributor itself only says
+            that something failed). Not needed with a local master; without it a cluster's reason is in the log alone.
 
     Raises:
         TrainingError: too few slots, dynamic allocation, or a rank failed; names the reason of the first to fail.
@@ -61,17 +64,22 @@ def run_training(
     from pyspark.ml.torch.distributor import TorchDistributor
 
     threads = int(spark.conf.get("spark.task.cpus", "1") or 1)
-    try:
-        with _importable_by_children() if local else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        failures: Path | None = None
+        if local or shared is not None:
+            failures = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".ranks-", dir=shared)))
+        if local:
+            stack.enter_context(_importable_by_children())
+        try:
             distributor = TorchDistributor(num_processes=num_processes, local_mode=local, use_gpu=gpu)
-            answer = distributor.run(run_rank, path, payload, threads, gpu)
-    except Exception as error:  # RuntimeError here, any of pyspark's from a cluster; all carry the ranks' output
-        raise _first_failure(str(error), num_processes) from error
+            answer = distributor.run(run_rank, path, payload, threads, gpu, str(failures) if failures else None)
+        except Exception as error:  # RuntimeError from local ranks, any of pyspark's from a cluster
+            raise _first_failure(failures, error, num_processes) from error
     return json.loads(str(answer))
 
 
-def run_rank(path: str, payload: str, threads: int, use_gpu: bool) -> str:
-    """What every rank runs: join the group, call the function, answer in JSON. Failures print one marked line."""
+def run_rank(path: str, payload: str, threads: int, use_gpu: bool, failures: str | None) -> str:
+    """What every rank runs: join the group, call the function, answer in JSON; or leave the reason of a failure."""
     import torch
     import torch.distributed as dist
 
@@ -88,7 +96,8 @@ def run_rank(path: str, payload: str, threads: int, use_gpu: bool) -> str:
     except BaseException as error:
         traceback.print_exc()
         sys.stderr.flush()
-        print(f"\n{_MARK} {_encode(error)}", flush=True)
+        if failures:
+            _report(Path(failures), error)
         os._exit(1)  # at once: leaving the group in order would wait for the other ranks
 
 
@@ -142,27 +151,27 @@ def concurrent_tasks(spark: "SparkSession") -> int:
     return int(context.maxNumConcurrentTasks(context.resourceProfileManager().defaultResourceProfile()))
 
 
-def _encode(error: BaseException) -> str:
+def _report(folder: Path, error: BaseException) -> None:
     rank = os.environ.get("RANK", "?")
     if isinstance(error, KdsparkError):
         problem, remedy = error.problem, error.remedy
     else:
         frames = traceback.extract_tb(error.__traceback__)
-        where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""  # noqa: PTH119
+        where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
         problem = f"{type(error).__name__}: {error}{where}."
         remedy = "The log above has the rank's stack."
     fact = {"time": time.time(), "rank": rank, "problem": problem, "remedy": remedy}
-    return base64.b64encode(json.dumps(fact).encode()).decode()
+    write_json(folder / f"rank-{rank}.json", fact)
 
 
-def _first_failure(output: str, num_processes: int) -> TrainingError:
+def _first_failure(folder: Path | None, error: Exception, num_processes: int) -> TrainingError:
     """Ranks that lose their partner fail too, later; the first failure is the reason."""
-    failures = [json.loads(base64.b64decode(code)) for code in re.findall(rf"{_MARK} ([A-Za-z0-9+/=]+)", output)]
+    failures = [read_json(path) for path in sorted(folder.glob("rank-*.json"))] if folder else []
     if not failures:
-        tail = " | ".join(line.strip() for line in output.strip().splitlines()[-3:])
+        tail = " | ".join(line.strip() for line in str(error).strip().splitlines()[-3:])
         return TrainingError(
             f"Training on {num_processes} processes failed: {tail}",
-            "The log above has the output of all processes; a process killed for memory leaves no message.",
+            "The log has the output of all processes; a process killed for memory leaves no message.",
         )
-    first = min(failures, key=lambda failure: failure["time"])
+    first = min(failures, key=lambda failure: float(failure["time"]))
     return TrainingError(f"Rank {first['rank']} of {num_processes}: {first['problem']}", first["remedy"])

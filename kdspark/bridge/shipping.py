@@ -1,8 +1,6 @@
 """Getting a model to the workers: as files through Spark, loaded once per worker process, never in a closure."""
 
 import functools
-import os
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark import SparkFiles, TaskContext
 
-from kdspark.workspace import sha256_file
+from kdspark.spark.files import ship_file
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -22,44 +20,22 @@ _FILES = ("model.json", "model.safetensors")
 
 @dataclass(frozen=True)
 class Shipped:
-    """A serving bundle known to every worker by the digest of its contents."""
+    """A serving bundle known to every worker by the names of its files, which carry their digests."""
 
-    digest: str
+    names: tuple[str, ...]
 
     def load(self) -> "Serving":
         """The bundle, loaded on the first call in this process; threads set to the task's CPUs."""
-        return _load(self.digest)
+        return _load(self.names)
 
 
 def ship(spark: "SparkSession", folder: Path) -> Shipped:
-    """Send a serving bundle's files to all executors under names that carry their digest.
-
-    Spark cannot ship local folders to a cluster, hence single files; and it serves them from where they lie
-    whenever an executor asks, hence a folder that lives as long as this process.
-    """
-    digest = "-".join(sha256_file(folder / name)[:16] for name in _FILES)
-    for name in _FILES:
-        link = Path(_outbox().name) / f"{digest}-{name}"
-        if not link.exists():
-            _link_or_copy(folder / name, link)
-        spark.sparkContext.addFile(str(link))
-    return Shipped(digest)
-
-
-@functools.cache
-def _outbox() -> "tempfile.TemporaryDirectory[str]":
-    return tempfile.TemporaryDirectory(prefix="kdspark-ship-")
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copyfile(source, target)
+    """Send a serving bundle's files to all executors; Spark cannot ship local folders to a cluster."""
+    return Shipped(tuple(ship_file(spark, folder / name) for name in _FILES))
 
 
 @functools.lru_cache(maxsize=2)
-def _load(digest: str) -> "Serving":
+def _load(names: tuple[str, ...]) -> "Serving":
     import torch
 
     from kdspark.models.storage import load_serving
@@ -67,6 +43,6 @@ def _load(digest: str) -> "Serving":
     context = TaskContext.get()
     torch.set_num_threads(context.cpus() if context else 1)
     with tempfile.TemporaryDirectory(prefix="kdspark-model-") as scratch:
-        for name in _FILES:
-            (Path(scratch) / name).symlink_to(SparkFiles.get(f"{digest}-{name}"))
+        for shipped, name in zip(names, _FILES, strict=True):
+            (Path(scratch) / name).symlink_to(SparkFiles.get(shipped))
         return load_serving(Path(scratch))

@@ -1,0 +1,61 @@
+"""Other ways through the night: refit on every event, training on two processes, a log without an order."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+
+from kdspark.stages.results import compare_night, latest_table
+from kdspark.workspace import read_json
+from tests.integration.nights import DATE, small_config, small_log
+from tests.integration.test_night import night
+
+pytestmark = pytest.mark.slow
+
+
+def test_refit_repeats_the_epochs_found_and_scores_with_the_new_model(spark: SparkSession, tmp_path: Path) -> None:
+    config = small_config(small_log(tmp_path, users=50), refit=True)
+    runner = night(spark, tmp_path / "root", config)
+    first = read_json(runner.output("train_student") / "model" / "training.json")
+    second = read_json(runner.output("refit_student") / "model" / "training.json")
+    assert len(second["curve"]) == first["best_epoch"]
+    assert all("valid" not in epoch for epoch in second["curve"])
+    assert runner.manifest("score").facts["model"] == "refit_student"
+    version = read_json(runner.output("score") / "serving" / "model.json")["sha256"][:16]
+    rows = pd.read_parquet(latest_table(str(tmp_path / "root")))
+    assert set(rows["model_version"]) == {version}
+
+
+def test_student_on_two_processes(spark: SparkSession, tmp_path: Path) -> None:
+    config = small_config(small_log(tmp_path, users=50))
+    config["student"]["training"] = {**config["student"]["training"], "num_processes": 2}
+    config["teacher"] = {"kind": "ease"}
+    runner = night(spark, tmp_path / "root", config)
+    curve = read_json(runner.output("train_student") / "model" / "training.json")["curve"]
+    assert curve[-1]["loss"] < curve[0]["loss"]
+
+
+@pytest.mark.parametrize("student", ["mf", "bag"])
+def test_log_without_order_and_a_provided_split(spark: SparkSession, tmp_path: Path, student: str) -> None:
+    log = pd.read_csv(small_log(tmp_path, users=60), sep="\t").rename(columns=lambda name: name.split(":")[0])
+    pairs = log[["user_id", "item_id"]].sample(frac=1.0, random_state=3)
+    cut = len(pairs) * 4 // 5
+    pairs[:cut].to_parquet(tmp_path / "train.parquet")
+    pairs[cut:].to_parquet(tmp_path / "test.parquet")
+    config = small_config(tmp_path / "train.parquet")
+    config["data"] = {
+        "interactions": {"paths": str(tmp_path / "train.parquet")},
+        "columns": {"user": "user_id", "item": "item_id"},
+        "split": {"kind": "provided", "test": {"paths": str(tmp_path / "test.parquet")}},
+        "features": {"history_length": 50},
+        "examples": {"kind": "set", "history_length": 50, "max_targets": 50},
+    }
+    config["teacher"] = {"kind": "ease"}
+    config["student"] = {"kind": student, "dim": 8, "training": config["student"]["training"]}
+    night(spark, tmp_path / "root", config)
+    models = {model["model"]: model for model in json.loads(compare_night(str(tmp_path / "root"), DATE, True))}
+    assert models["teacher"]["metrics"]["ndcg@10"]["value"] > models["popularity"]["metrics"]["ndcg@10"]["value"]
+    rows = pd.read_parquet(latest_table(str(tmp_path / "root")))
+    assert rows["user_id"].dtype == "int64"
