@@ -1,0 +1,65 @@
+"""Training positions against brute force, and by hand."""
+
+import pytest
+
+from kdspark import tables
+from kdspark.config import ExamplesConfig
+from kdspark.spark.examples import build_examples
+from tests.spark.logs import events
+
+PAD = tables.PAD
+
+
+def users(spark, n):
+    rows = [(user, [user], [float(user)], [0.5, user / 2]) for user in range(n)]
+    schema = (
+        f"{tables.USER_IDX} INT, {tables.CODES} ARRAY<INT>, {tables.NUMBERS} ARRAY<FLOAT>, {tables.VECTOR} ARRAY<FLOAT>"
+    )
+    return spark.createDataFrame(rows, schema)
+
+
+def found(frame):
+    assert frame.columns == tables.columns("examples")
+    rows = {}
+    for row in frame.collect():
+        user = row[tables.USER_IDX]
+        assert (row[tables.CODES], row[tables.NUMBERS]) == ([user], [float(user)])
+        assert row[tables.VECTOR] == [0.5, user / 2]
+        rows[(user, row[tables.POSITION])] = (row[tables.HISTORY], row[tables.TARGETS])
+    assert len(rows) == frame.count()
+    return rows
+
+
+def left(items, length):
+    return [PAD] * (length - len(items)) + items
+
+
+def right(items, length):
+    return items + [PAD] * (length - len(items))
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+@pytest.mark.parametrize(("length", "positions", "targets"), [(3, 4, 1), (1, 100, 3), (5, 1, 2)])
+def test_next_item_against_brute_force(spark, partitions, length, positions, targets):
+    # Items in no order of their own; pairs of equal timestamps are broken by item.
+    logs = {
+        user: [(user, (7 * n + user) % 23, n // 2) for n in range(count)] for user, count in enumerate((0, 1, 2, 9, 20))
+    }
+    rows = [row for log in logs.values() for row in log]
+    config = ExamplesConfig(history_length=length, max_positions=positions, max_targets=targets)
+    expected = {}
+    for user, log in logs.items():
+        items = [item for _, item, _ in sorted(log, key=lambda row: (row[2], row[1]))]
+        for p in range(max(1, len(items) - positions), len(items)):
+            history = items[max(0, p - length) : p]
+            expected[(user, p)] = (left(history, length), right(items[p : p + targets], targets))
+    assert found(build_examples(events(spark, rows, partitions), users(spark, 5), config)) == expected
+
+
+def test_set_by_hand(spark):
+    log = events(spark, [(0, item, None) for item in (4, 1, 9)] + [(1, 2, None)])
+    config = ExamplesConfig(kind="set", history_length=2, max_targets=4)
+    assert found(build_examples(log, users(spark, 3), config)) == {
+        (0, 0): ([4, 9], [1, 4, 9, PAD]),
+        (1, 0): ([PAD, 2], [2, PAD, PAD, PAD]),
+    }

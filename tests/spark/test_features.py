@@ -1,0 +1,68 @@
+"""Feature tables of a scope, against values computed by hand."""
+
+import math
+
+import pytest
+
+from kdspark import tables
+from kdspark.spark.features import Clock, build_items, build_users, fit_behaviour, item_counts
+from kdspark.spark.side import side_free
+from tests.spark.logs import END_US, events
+
+DAY_US = 86_400_000_000
+CLOCK = Clock(END_US)
+# user 0: items 5, 3 (tie in time), 1; user 1: item 3
+LOG = [(0, 1, END_US - DAY_US), (0, 5, END_US - 4 * DAY_US), (0, 3, END_US - 4 * DAY_US), (1, 3, END_US - 2 * DAY_US)]
+
+
+def static(spark, idx, identity, n):
+    return side_free(spark.createDataFrame([(i, f"id-{i}") for i in range(n)], f"{idx} INT, {identity} STRING"))
+
+
+def by(frame, idx):
+    return {row[idx]: row.asDict() for row in frame.collect()}
+
+
+@pytest.mark.parametrize("partitions", [1, 3, 7])
+def test_users(spark, partitions):
+    vocabulary = static(spark, tables.USER_IDX, tables.USER_ID, 3)
+    frame = build_users(events(spark, LOG, partitions), vocabulary, 2, CLOCK)
+    assert frame.columns == tables.columns("users")
+    rows = by(frame, tables.USER_IDX)
+    assert {u: row[tables.HISTORY] for u, row in rows.items()} == {0: [5, 1], 1: [-1, 3], 2: [-1, -1]}
+    assert {u: row[tables.N_EVENTS] for u, row in rows.items()} == {0: 3, 1: 1, 2: 0}
+    assert {u: row[tables.RECENCY_DAYS] for u, row in rows.items()} == {0: 1.0, 1: 2.0, 2: 0.0}
+    assert (rows[0][tables.FIRST_TS], rows[0][tables.LAST_TS]) == (END_US - 4 * DAY_US, END_US - DAY_US)
+    assert rows[2][tables.LAST_TS] is None
+    assert rows[2][tables.USER_ID] == "id-2"
+
+
+def test_users_of_a_log_without_a_clock(spark):
+    log = events(spark, [(0, item, None) for item in (4, 2, 9)])
+    row = build_users(log, static(spark, tables.USER_IDX, tables.USER_ID, 1), 5, Clock(None)).first()
+    assert row[tables.HISTORY] == [-1, -1, 2, 4, 9]
+    assert (row[tables.N_EVENTS], row[tables.FIRST_TS], row[tables.RECENCY_DAYS]) == (3, None, 0.0)
+
+
+def test_items_scaled_by_the_statistics_of_train(spark):
+    train = item_counts(events(spark, LOG[:3]))  # three items, one event each: no deviation, so only centred
+    behaviour = fit_behaviour(train, CLOCK)
+    assert behaviour.log_events.mean == pytest.approx(math.log(2), abs=1e-6)
+    assert behaviour.log_events.deviation == 1.0
+    assert behaviour.age.mean == pytest.approx(3.0, abs=1e-6)
+    assert behaviour.age.deviation == pytest.approx(math.sqrt(2), abs=1e-6)
+    vocabulary = static(spark, tables.ITEM_IDX, tables.ITEM_ID, 7)
+    frame = build_items(item_counts(events(spark, LOG)), vocabulary, len(LOG), behaviour, CLOCK)
+    assert frame.columns == tables.columns("items")
+    rows = by(frame, tables.ITEM_IDX)
+    assert (rows[3][tables.N_EVENTS], rows[3][tables.POPULARITY]) == (2, 0.5)
+    assert (rows[3][tables.RECENCY_DAYS], rows[3][tables.AGE_DAYS]) == (2.0, 4.0)
+    assert rows[3][tables.NUMBERS] == pytest.approx([math.log(3 / 2), 1 / math.sqrt(2)], abs=1e-6)
+    assert rows[6][tables.NUMBERS] == pytest.approx([-math.log(2), 0.0], abs=1e-6)
+    assert (rows[6][tables.POPULARITY], rows[6][tables.FIRST_TS]) == (0.0, None)
+
+
+def test_statistics_do_not_depend_on_partitions(spark):
+    rows = [(u, (u * u) % 97, END_US - u * 987_654_321 % (50 * DAY_US) - 1) for u in range(400)]
+    found = {fit_behaviour(item_counts(events(spark, rows, n)).repartition(n), CLOCK) for n in (1, 3, 7)}
+    assert len(found) == 1

@@ -1,0 +1,72 @@
+"""Splits against brute force in pandas: ties, boundaries, determinism, and what an empty part says."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdspark import tables
+from kdspark.config import SourceConfig, SplitConfig
+from kdspark.errors import InputError
+from kdspark.spark.split import check_split, split_events
+from tests.spark.logs import END_US, events
+
+DAY_US = 86_400_000_000
+
+
+def parts(frame):
+    found = {}
+    for row in frame.collect():
+        found.setdefault(row[tables.SPLIT], set()).add((row[tables.USER_IDX], row[tables.ITEM_IDX], row[tables.TS]))
+    return found
+
+
+def test_leave_one_out_against_brute_force_whatever_the_partitions(spark):
+    rng = np.random.default_rng(5)
+    rows = sorted({(int(u), int(i), int(t)) for u, i, t in rng.integers(0, [12, 40, 6], (120, 3))})  # many ties
+    rows += [(50, 1, 1), (50, 2, 1), (50, 3, 1), (51, 1, 1)]  # too few events: all stay in train
+    config = SplitConfig(n_valid=1, n_test=2)
+    log = pd.DataFrame(rows, columns=["u", "i", "t"]).sort_values(["u", "t", "i"])
+    place, size = log.groupby("u").cumcount(ascending=False), log.groupby("u")["i"].transform("size")
+    log["s"] = np.where(size <= 3, "train", np.where(place < 2, "test", np.where(place < 3, "valid", "train")))
+    expected = {name: set(part[["u", "i", "t"]].itertuples(index=False, name=None)) for name, part in log.groupby("s")}
+    for partitions in (1, 7):
+        assert parts(split_events(events(spark, rows, partitions), config, 1, END_US)) == expected
+
+
+def test_temporal_boundaries_are_half_open(spark):
+    cut_test, cut_valid = END_US - DAY_US, END_US - 3 * DAY_US
+    rows = [(0, 0, cut_valid - 1), (0, 1, cut_valid), (1, 2, cut_test - 1), (1, 3, cut_test), (1, 4, END_US - 1)]
+    config = SplitConfig(kind="temporal", valid_days=2, test_days=1)
+    found = parts(split_events(events(spark, rows), config, 1, END_US))
+    assert found == {"train": {rows[0]}, "valid": {rows[1], rows[2]}, "test": {rows[3], rows[4]}}
+
+
+def test_random_depends_on_user_item_and_seed_alone(spark):
+    rows = [(u, i, u * i) for u in range(40) for i in range(50)]
+    config = SplitConfig(kind="random", valid_fraction=0.1, test_fraction=0.2)
+    one = parts(split_events(events(spark, rows, 1), config, 7, END_US))
+    assert parts(split_events(events(spark, rows[::-1], 7), config, 7, END_US)) == one
+    assert parts(split_events(events(spark, rows), config, 8, END_US)) != one
+    # Binomial with n = 2000: five standard deviations.
+    assert abs(len(one["test"]) - 400) < 5 * (2000 * 0.2 * 0.8) ** 0.5
+    assert abs(len(one["valid"]) - 200) < 5 * (2000 * 0.1 * 0.9) ** 0.5
+    assert sum(map(len, one.values())) == 2000
+
+
+def test_provided(spark):
+    config = SplitConfig(kind="provided", test=SourceConfig(paths="unused"), valid_fraction=0.25)
+    train, valid, test = [(0, i, 0) for i in range(200)], [(1, 1, 1)], [(1, 2, 2)]
+    given = split_events(events(spark, train), config, 1, END_US, events(spark, valid), events(spark, test))
+    assert parts(given) == {"train": set(train), "valid": set(valid), "test": set(test)}
+    cut = parts(split_events(events(spark, train), config, 1, END_US, None, events(spark, test)))
+    assert cut["test"] == set(test)
+    assert cut["train"] | cut["valid"] == set(train)
+    assert not cut["train"] & cut["valid"]
+    assert 20 < len(cut["valid"]) < 80
+
+
+@pytest.mark.parametrize("empty", ["train", "valid", "test"])
+def test_an_empty_part_is_named(empty):
+    counts = {name: 5 for name in ("train", "valid", "test") if name != empty}
+    with pytest.raises(InputError, match=f"no {empty} events"):
+        check_split(counts)
