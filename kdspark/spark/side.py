@@ -4,11 +4,21 @@ Codes and scales are fitted on the entities that have train events, and then app
 holds cannot leak into them. Codes are stable from night to night, like ids.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    BooleanType,
+    DataType,
+    MapType,
+    NumericType,
+    StringType,
+    StructType,
+)
 
 from kdspark import tables
 from kdspark.config import FeaturesConfig, SideTableConfig
@@ -22,7 +32,8 @@ if TYPE_CHECKING:
 _KEY = "code_key"
 _SEPARATOR = "\u0000"
 _UNKNOWN = ""  # blank values count as missing, so the empty value is free to stand for "unknown"
-_DIGITS = 9  # sums of doubles depend on their order in the last bits
+_DIGITS = 7  # sums of doubles depend on their order in the last bits
+_MOST = 100.0  # scaled numbers are cut off here: one absurd price must not make a model's output infinite
 
 
 @dataclass(frozen=True)
@@ -123,22 +134,48 @@ def read_side(spark: "SparkSession", side: SideTableConfig, id_name: str, id_typ
     for key in ("categorical", "multi_valued", "numeric", "dense"):
         wanted |= {f"{key}.{name}": name for name in getattr(side, key)}
     require_columns(frame, wanted, side)
-    for name in side.dense:
-        if not isinstance(frame.schema[name].dataType, ArrayType):
-            kind = frame.schema[name].dataType.simpleString()
-            raise InputError(
-                f"{', '.join(side.paths)}: dense column {name!r} is {kind}, no array.", "Export it as an array."
-            )
+    _check_types(frame, side)
     names = list(dict.fromkeys(name for key, name in wanted.items() if key != "id"))
     values = F.struct(*[quoted(name).alias(f"v{index}") for index, name in enumerate(names)])
     rows = frame.select(quoted(side.id).try_cast(id_type).alias(id_name), values.alias("row"))
-    rows = rows.filter(F.col(id_name).isNotNull()).groupBy(id_name).agg(F.max("row").alias("row"))
+    blank = F.trim(F.col(id_name).cast("string")) == ""
+    rows = rows.filter(F.col(id_name).isNotNull() & ~blank).groupBy(id_name).agg(F.max("row").alias("row"))
     if rows.isEmpty():
         raise InputError(
             f"{', '.join(side.paths)}: no value of column {side.id!r} is a {id_type}, the type of the log's ids.",
             "Name the right id column.",
         )
     return rows.select(id_name, *[F.col("row")[f"v{index}"].alias(name) for index, name in enumerate(names)])
+
+
+def _check_types(frame: "DataFrame", side: SideTableConfig) -> None:
+    def plain(kind: DataType) -> bool:
+        return not isinstance(kind, ArrayType | MapType | StructType | BinaryType)
+
+    def number(kind: DataType) -> bool:
+        return isinstance(kind, NumericType | StringType | BooleanType)
+
+    def values(kind: DataType) -> bool:
+        return isinstance(kind, StringType) or (isinstance(kind, ArrayType) and plain(kind.elementType))
+
+    def vector(kind: DataType) -> bool:
+        return isinstance(kind, ArrayType) and isinstance(kind.elementType, NumericType)
+
+    checks = (
+        ("id", [side.id], plain, "a plain value"),
+        ("categorical", side.categorical, plain, "a plain value"),
+        ("multi_valued", side.multi_valued, values, "text or an array of plain values"),
+        ("numeric", side.numeric, number, "a number"),
+        ("dense", side.dense, vector, "an array of numbers"),
+    )
+    for key, names, fits, what in checks:
+        for name in names:
+            kind = frame.schema[name].dataType
+            if not fits(kind):
+                raise InputError(
+                    f"{', '.join(side.paths)}: column {name!r} (`{key}`) is {kind.simpleString()}, not {what}.",
+                    "Name another column, or cast it in the export.",
+                )
 
 
 def fit_encoders(
@@ -183,7 +220,7 @@ def encode_side(
         row[tables.COLUMN]: int(row[tables.CODE])
         for row in encoders.codes.filter(F.col(tables.VALUE) == _UNKNOWN).collect()
     }
-    values = _values(side, config, idx_name).join(F.broadcast(encoders.codes), [tables.COLUMN, tables.VALUE])
+    values = _values(side, config, idx_name).join(encoders.codes, [tables.COLUMN, tables.VALUE])
     found = values.groupBy(idx_name).agg(F.collect_set(F.struct(tables.COLUMN, tables.CODE)).alias("found"))
     blocks = [_block(name, unknown[name], 1 if name in config.categorical else features.max_values) for name in columns]
     joined = encoded.join(found, idx_name, "left")
@@ -255,9 +292,15 @@ def _fit_numbers(
         wanted = []
         for index, name in enumerate(config.numeric):
             wanted += [F.avg(_finite(name)).alias(f"m{index}"), F.stddev_pop(_finite(name)).alias(f"s{index}")]
+            wanted += [F.count(_finite(name)).alias(f"n{index}"), F.count(quoted(name)).alias(f"given{index}")]
         row = fitted_on.agg(*wanted).first()
         assert row is not None
         for index, name in enumerate(config.numeric):
+            if row[f"given{index}"] and not row[f"n{index}"]:
+                raise InputError(
+                    f"{', '.join(config.paths)}: no value of column {name!r} (`numeric`) is a finite number.",
+                    "Name another column, or make it `categorical`.",
+                )
             scales[name] = scale_of(row[f"m{index}"], row[f"s{index}"])
     if config.dense:
         row = everyone.agg(*_vector_checks(config)).first()
@@ -268,9 +311,13 @@ def _fit_numbers(
 
 
 def scale_of(mean: float | None, deviation: float | None) -> Scale:
-    """A scale from aggregates, rounded so that it does not depend on the order of summation."""
-    spread = round(float(deviation or 0.0), _DIGITS)
-    return Scale(round(float(mean or 0.0), _DIGITS), spread if spread > 0 else 1.0)
+    """A scale from aggregates, rounded to significant digits so that it does not depend on the order of summation."""
+    centre, spread = float(mean or 0.0), float(deviation or 0.0)
+    if spread <= abs(centre) * 10**-_DIGITS:  # all values equal, but for the error of summation
+        spread = 0.0
+    size = max(abs(centre), spread)
+    digits = _DIGITS - 1 - math.floor(math.log10(size)) if size > 0 else 0
+    return Scale(round(centre, digits), round(spread, digits) if spread > 0 else 1.0)
 
 
 def _vector_checks(config: SideTableConfig) -> list["Column"]:
@@ -301,11 +348,14 @@ def _finite(name: str) -> "Column":
 
 
 def _numbers(config: SideTableConfig, scales: dict[str, Scale]) -> "Column":
-    scaled = [
-        F.coalesce((_finite(name) - scales[name].mean) / scales[name].deviation, F.lit(0.0)) for name in config.numeric
-    ]
+    scaled = [F.coalesce(_scaled(_finite(name), scales[name]), F.lit(0.0)) for name in config.numeric]
     flags = [F.when(_finite(name).isNull(), 1.0).otherwise(0.0) for name in config.numeric]
     return F.array(*scaled, *flags).cast("array<float>")
+
+
+def _scaled(value: "Column", scale: Scale) -> "Column":
+    z = (value - scale.mean) / scale.deviation  # null stays null: the comparisons below are then null too
+    return F.when(z > _MOST, _MOST).when(z < -_MOST, -_MOST).otherwise(z)
 
 
 def _vector(config: SideTableConfig, lengths: dict[str, int]) -> "Column":

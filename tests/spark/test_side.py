@@ -1,0 +1,117 @@
+"""Static features: codes, numbers and vectors, by hand; stable, leak-free, and strict about types."""
+
+import math
+
+import pytest
+
+from kdspark import tables
+from kdspark.config import FeaturesConfig, SideTableConfig
+from kdspark.errors import InputError
+from kdspark.spark.side import Scale, build_static, read_side, scale_of
+from tests.spark.logs import csv, parquet
+
+SCHEMA = "item STRING, brand STRING, tags ARRAY<STRING>, price DOUBLE, image ARRAY<DOUBLE>"
+ROWS = [
+    ("a", "Acme", ["x", "y", "x"], 1.0, [1.0, 2.0]),
+    ("b", None, [], 3.0, None),
+    ("c", "Only later", ["z"], None, [3.0, 4.0]),
+    ("d", "Acme", None, 1e30, [5.0, 6.0]),
+]
+FEATURES = FeaturesConfig(max_values=2)
+
+
+def config(source, **features):
+    wanted = {"categorical": ["brand"], "multi_valued": {"tags": ""}, "numeric": ["price"], "dense": ["image"]}
+    return SideTableConfig(**source.model_dump(), id="item", **(features or wanted))
+
+
+@pytest.fixture
+def built(spark, tmp_path):
+    def build(rows, previous=None, name="side"):
+        side = config(parquet(tmp_path / name, spark.createDataFrame(rows, SCHEMA)))
+        frame = read_side(spark, side, tables.ITEM_ID, "string")
+        ids = sorted({row[0] for row in rows} | {"nowhere"})
+        vocabulary = spark.createDataFrame(list(enumerate(ids)), f"{tables.ITEM_IDX} INT, {tables.ITEM_ID} STRING")
+        trained = vocabulary.filter(vocabulary[tables.ITEM_ID].isin("a", "b", "nowhere")).select(tables.ITEM_IDX)
+        return build_static(frame, side, FEATURES, vocabulary, trained, previous)
+
+    return build
+
+
+def dictionary(static):
+    return {(row[tables.COLUMN], row[tables.VALUE]): row[tables.CODE] for row in static.codes.collect()}
+
+
+def test_encoded_by_hand_with_what_only_the_future_holds_unknown(built):
+    static = built(ROWS)
+    code = dictionary(static)
+    assert set(code) == {("brand", "Acme"), ("brand", ""), ("tags", "x"), ("tags", "y"), ("tags", "")}
+    assert sorted(code.values()) == [1, 2, 3, 4, 5]
+    assert static.n_codes == 6
+    assert static.widths == {tables.CODES: 3, tables.NUMBERS: 2, tables.VECTOR: 2}
+    assert static.scales == {"price": Scale(2.0, 1.0)}
+    rows = {row[tables.ITEM_ID]: row for row in static.table.collect()}
+    no_brand, no_tags = code["brand", ""], [code["tags", ""], 0]
+    tags = sorted([code["tags", "x"], code["tags", "y"]])
+    assert rows["a"][tables.CODES] == [code["brand", "Acme"], *tags]
+    assert rows["b"][tables.CODES] == [no_brand, *no_tags]
+    assert rows["c"][tables.CODES] == [no_brand, *no_tags]
+    assert rows["nowhere"][tables.CODES] == [no_brand, *no_tags]
+    numbers = {name: row[tables.NUMBERS] for name, row in rows.items()}
+    assert numbers == {"a": [-1, 0], "b": [1, 0], "c": [0, 1], "d": [100, 0], "nowhere": [0, 1]}
+    assert rows["c"][tables.VECTOR] == [3.0, 4.0]
+    assert rows["b"][tables.VECTOR] == [0.0, 0.0]
+
+
+def test_codes_stay_from_night_to_night(built):
+    known = built(ROWS).codes.localCheckpoint()  # as a night would read it: from disk
+    before = {(row[tables.COLUMN], row[tables.VALUE]): row[tables.CODE] for row in known.collect()}
+    after = dictionary(built([("a", "New", ["x", "w"], 1.0, [1.0, 2.0]), *ROWS[1:]], known, "next"))
+    assert {key: after[key] for key in before} == before
+    assert {after["brand", "New"], after["tags", "w"]} == {6, 7}
+
+
+def test_csv_ids_are_cast_to_the_logs_type_and_blank_ones_dropped(spark, tmp_path):
+    source = csv(tmp_path / "items.csv", "item,price\n1,2\n 2,x\n,5\nbad,7\n1,3\n")
+    frame = read_side(spark, config(source, numeric=["price"]), tables.ITEM_ID, "bigint")
+    assert {row[tables.ITEM_ID]: row["price"] for row in frame.collect()} == {1: "3", 2: "x"}
+    side = config(source, numeric=["price"]).model_copy(update={"id": "price"})
+    with pytest.raises(InputError, match=r"items\.csv: no value of column 'price' is a date"):
+        read_side(spark, side, tables.ITEM_ID, "date")
+
+
+@pytest.mark.parametrize(
+    ("features", "match"),
+    [
+        ({"categorical": ["tags"]}, "'tags' .`categorical`. is array<string>, not a plain value"),
+        ({"multi_valued": {"price": ","}}, "'price' .`multi_valued`. is double"),
+        ({"numeric": ["image"]}, "'image' .`numeric`. is array<double>, not a number"),
+        ({"dense": ["price"]}, "'price' .`dense`. is double, not an array of numbers"),
+        ({"categorical": ["colour"]}, "no column 'colour' .`categorical.colour`.; there are 'item', 'brand'"),
+    ],
+)
+def test_wrong_columns(spark, tmp_path, features, match):
+    source = parquet(tmp_path / "side", spark.createDataFrame(ROWS, SCHEMA))
+    with pytest.raises(InputError, match=match):
+        read_side(spark, config(source, **features), tables.ITEM_ID, "string")
+
+
+def test_vectors_of_different_lengths_and_non_finite_ones(built):
+    with pytest.raises(InputError, match="'image' has vectors of 1 to 2 entries"):
+        built([*ROWS, ("e", "Acme", [], 1.0, [1.0])])
+    with pytest.raises(InputError, match="'image': 1 vectors hold null or non-finite"):
+        built([*ROWS, ("e", "Acme", [], 1.0, [1.0, math.nan])], name="other")
+
+
+def test_a_numeric_column_without_numbers(built):
+    with pytest.raises(InputError, match=r"no value of column 'price' .`numeric`. is a finite number"):
+        built([("a", "Acme", [], math.nan, [1.0, 2.0])])
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e12])
+def test_a_scale_survives_the_error_of_summation(unit):
+    mean, deviation = 123456.789 * unit, 54321.9876 * unit
+    assert scale_of(mean * (1 + 1e-13), deviation * (1 - 1e-13)) == scale_of(mean, deviation)
+    assert scale_of(mean, deviation).mean == pytest.approx(mean, rel=1e-6)
+    assert scale_of(mean, mean * 1e-12).deviation == 1.0
+    assert scale_of(None, None) == Scale(0.0, 1.0)
