@@ -195,7 +195,8 @@ def fit_encoders(
     """
     fitted_on = side.join(trained, idx_name, "left_semi")
     columns = [*config.categorical, *config.multi_valued]
-    codes = _fit_codes(fitted_on, config, features, previous, idx_name) if columns else None
+    # Small, and read four times: to be counted, joined, looked up and written.
+    codes = _fit_codes(fitted_on, config, features, previous, idx_name).persist() if columns else None
     spark = side.sparkSession
     table = codes if codes is not None else spark.createDataFrame([], tables.ddl("feature_codes"))  # type: ignore[type-var]
     scales, lengths = _fit_numbers(fitted_on, side, config)
