@@ -66,7 +66,7 @@ def train_process(
     loss = DistillConfig.model_validate(distill if distill is not None else {"lambda": 0.0})
     objective: SequenceObjective | ExampleObjective
     if sequences:
-        objective = SequenceObjective(model, model_config.training, _window(model_config))
+        objective = SequenceObjective(model, model_config.training, _window(model_config), not source.repeats)
     else:
         objective = ExampleObjective(model, loss, model_config.training, top_k, source.examples_kind == "next_item")
     columns = _user_columns(source.user_sizes) + ([] if sequences else [tables.TARGETS])

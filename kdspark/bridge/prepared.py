@@ -70,6 +70,11 @@ class Prepared:
         """ "next_item" or "set"."""
         return str(read_json(self.folder / FEATURES_FILE)["examples_kind"])
 
+    @property
+    def repeats(self) -> bool:
+        """Whether a history may name an item more than once."""
+        return bool(read_json(self.folder / FEATURES_FILE)["repeats"])
+
     def event_blocks(self, splits: list[str]) -> Iterator[tuple[Ints, Ints]]:
         """(user_idx [E], item_idx [E]) of the events in these splits, one Parquet file at a time.
 

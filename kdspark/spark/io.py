@@ -12,7 +12,8 @@ from kdspark.errors import StageError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-_ROW_GROUP_BYTES = 8 << 20  # small row groups shuffle well and bound the trainer's memory
+_TRAINING_ROWS_PER_FILE = 50_000
+_ROW_GROUP_BYTES = 2 << 20  # small row groups shuffle well and bound the trainer's memory
 
 
 def uri(path: Path) -> str:
@@ -53,6 +54,11 @@ def write_table(frame: "DataFrame", table: str, folder: Path) -> int:
 def count_rows(folder: Path) -> int:
     """Rows of a Parquet folder, from its footers alone."""
     return sum(pq.read_metadata(path).num_rows for path in sorted(folder.glob("*.parquet")))
+
+
+def training_files(rows: int) -> int:
+    """Number of Parquet files for this many training rows: fixed by the data alone, never by the cluster."""
+    return max(2, -(-rows // _TRAINING_ROWS_PER_FILE))
 
 
 def _id_columns(frame: "DataFrame") -> list[str]:

@@ -220,6 +220,7 @@ class _Builder:
 
         description: dict[str, Any] = {
             "examples_kind": self.data.examples.kind,
+            "repeats": self.data.filters.repeats == "all",
             "user_sizes": sizes(static["users"], 0),
             "item_sizes": sizes(static["items"], 2),
             "scales": {

@@ -1,7 +1,6 @@
 """Whole nights on a small real log: every stage, reuse, publishing, and what happens to bad input."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +38,8 @@ def config(folder: Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def runner(spark: SparkSession, folder: Path, config: dict) -> Iterator[Runner]:
-    yield night(spark, folder / "root", config)
+def runner(spark: SparkSession, folder: Path, config: dict) -> Runner:
+    return night(spark, folder / "root", config)
 
 
 def test_published_table_keeps_the_contract(spark: SparkSession, runner: Runner, config: dict) -> None:

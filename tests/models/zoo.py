@@ -95,7 +95,12 @@ def _als() -> Recommender:
 
 def _ease(decay: float = 0.9) -> Recommender:
     histories = np.random.default_rng(4).integers(0, N_ITEMS, (40, 6))
-    return fit_ease(EASEConfig(l2=5.0, recency_decay=decay), gram([(np.repeat(np.arange(40), 6), histories.ravel())], N_ITEMS), N_USERS, items()).eval()
+    return fit_ease(
+        EASEConfig(l2=5.0, recency_decay=decay),
+        gram([(np.repeat(np.arange(40), 6), histories.ravel())], N_ITEMS),
+        N_USERS,
+        items(),
+    ).eval()
 
 
 def _ensemble() -> Recommender:

@@ -28,9 +28,14 @@ def test_finish_makes_a_stage_findable(tmp_path: Path) -> None:
 
 def test_failed_stage_leaves_nothing(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    with pytest.raises(RuntimeError), workspace.staging("prepare", KEY) as staged:
-        (staged / "half").touch()
-        raise RuntimeError
+
+    def fail() -> None:
+        with workspace.staging("prepare", KEY) as staged:
+            (staged / "half").touch()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert list((tmp_path / "stages" / "prepare").iterdir()) == []
 
 
