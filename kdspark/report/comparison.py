@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from kdspark.ranking.bootstrap import Interval
 
+COMPARISON, REPORT = "comparison.json", "report.html"
 POPULARITY, ALS, TEACHER, STUDENT_PLAIN, STUDENT = "popularity", "als", "teacher", "student_plain", "student"
 
 

@@ -20,6 +20,7 @@ from kdspark.bridge.scoring import Timing, rank_users, seen_items
 from kdspark.config import Config
 from kdspark.ranking.beyond import Catalogue, exposure_by_popularity, head_items
 from kdspark.report.comparison import (
+    COMPARISON,
     POPULARITY,
     STUDENT,
     STUDENT_PLAIN,
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 NAME = "evaluate"
-COMPARISON = "comparison.json"
 _TITLES = {
     "popularity": "Popularity",
     "als": "Spark MLlib ALS",

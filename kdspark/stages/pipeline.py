@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kdspark.config import Config, load_config
+from kdspark.report.comparison import REPORT
 from kdspark.stages import baselines, evaluate, labels, prepare, publish, score, student, teacher
-from kdspark.stages.results import REPORT, record_run
+from kdspark.stages.record import record_run
 from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night, Stage
 from kdspark.workspace import Workspace, parse_date

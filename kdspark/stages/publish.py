@@ -6,7 +6,7 @@ from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.errors import PublishError
-from kdspark.report.comparison import POPULARITY, STUDENT
+from kdspark.report.comparison import COMPARISON, POPULARITY, STUDENT
 from kdspark.spark.io import read_table
 from kdspark.stages import evaluate, prepare, score
 from kdspark.stages.stage import Night, Outcome, Stage, Task
@@ -26,7 +26,7 @@ def _build(task: Task) -> Outcome:
     night = task.night
     staged = task.inputs[score.NAME] / score.TABLE
     audited = audit(read_table(night.spark, staged), night.config.scoring.k)
-    comparison = read_json(task.inputs[evaluate.NAME] / "comparison.json")
+    comparison = read_json(task.inputs[evaluate.NAME] / COMPARISON)
     passed = check_gate(comparison, night.config.gate.metric, night.config.gate.min_ratio_to_popularity)
     run_id = str(comparison["run_id"])
     stages = {need: path.name for need, path in task.inputs.items()}

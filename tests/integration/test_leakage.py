@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from kdspark.stages import evaluate
+from kdspark.report.comparison import COMPARISON
 from kdspark.workspace import read_json
 from tests.integration.nights import DATE, small_config
 from tests.integration.test_night import night
@@ -58,7 +58,7 @@ def test_future_only_signal_gives_no_gain(spark: SparkSession, tmp_path: Path) -
         secret & {*history, *targets} for history, targets in zip(others.history, others.targets, strict=True)
     )
 
-    comparison = read_json(runner.output(evaluate.NAME) / evaluate.COMPARISON)
+    comparison = read_json(runner.output("evaluate") / COMPARISON)
     for model in comparison["models"]:
         # 10 of about 46 unseen items by chance: a leak would make this 1
         assert model["metrics"]["hit_rate@10"]["value"] < 0.5, model["model"]
