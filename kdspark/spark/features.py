@@ -11,7 +11,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from kdspark import tables
-from kdspark.spark.side import Scale, scale_of
+from kdspark.spark.numbers import Scale, scale_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -1,12 +1,11 @@
-"""Static features from a user or item table: encoded categories, scaled numbers with missing flags, dense vectors.
+"""Static features from a user or item table: reading the table, fitting its encoders, encoding the vocabulary.
 
 Codes and scales are fitted on the entities that have train events, and then applied to all: what only the future
 holds cannot leak into them. Codes are stable from night to night, like ids.
 """
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
@@ -23,25 +22,12 @@ from pyspark.sql.types import (
 from kdspark import tables
 from kdspark.config import FeaturesConfig, SideTableConfig
 from kdspark.errors import InputError
-from kdspark.spark.ids import extend_vocabulary
+from kdspark.spark.codes import code_array, find_codes, fit_codes
+from kdspark.spark.numbers import Scale, fit_lengths, fit_scales, number_array, vector_array
 from kdspark.spark.sources import quoted, read_source, require_columns
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
-
-_KEY = "code_key"
-_SEPARATOR = "\u0000"
-_UNKNOWN = ""  # blank values count as missing, so the empty value is free to stand for "unknown"
-_DIGITS = 7  # sums of doubles depend on their order in the last bits
-_MOST = 100.0  # scaled numbers are cut off here: one absurd price must not make a model's output infinite
-
-
-@dataclass(frozen=True)
-class Scale:
-    """z = (x - mean) / deviation."""
-
-    mean: float
-    deviation: float
+    from pyspark.sql import DataFrame, SparkSession
 
 
 @dataclass(frozen=True)
@@ -196,10 +182,10 @@ def fit_encoders(
     fitted_on = side.join(trained, idx_name, "left_semi")
     columns = [*config.categorical, *config.multi_valued]
     # Small, and read four times: to be counted, joined, looked up and written.
-    codes = _fit_codes(fitted_on, config, features, previous, idx_name).persist() if columns else None
+    codes = fit_codes(fitted_on, config, features, previous, idx_name).persist() if columns else None
     spark = side.sparkSession
     table = codes if codes is not None else spark.createDataFrame([], tables.ddl("feature_codes"))  # type: ignore[type-var]
-    scales, lengths = _fit_numbers(fitted_on, side, config)
+    scales, lengths = fit_scales(fitted_on, config), fit_lengths(side, config)
     return Encoders(table, (table.count() if columns else 0) + 1, scales, lengths)
 
 
@@ -211,159 +197,11 @@ def encode_side(
     idx_name: str,
 ) -> "DataFrame":
     """(idx_name, codes, numbers, vector), one row per row of `side`; arrays of fixed length."""
-    numbers = _numbers(config, encoders.scales)
-    vector = _vector(config, encoders.lengths)
+    numbers = number_array(config, encoders.scales)
+    vector = vector_array(config, encoders.lengths)
     encoded = side.select(idx_name, numbers.alias(tables.NUMBERS), vector.alias(tables.VECTOR))
-    columns = [*config.categorical, *config.multi_valued]
-    if not columns:
+    if not (config.categorical or config.multi_valued):
         return encoded.withColumn(tables.CODES, F.array().cast("array<int>"))
-    unknown = {
-        row[tables.COLUMN]: int(row[tables.CODE])
-        for row in encoders.codes.filter(F.col(tables.VALUE) == _UNKNOWN).collect()
-    }
-    values = _values(side, config, idx_name).join(encoders.codes, [tables.COLUMN, tables.VALUE])
-    found = values.groupBy(idx_name).agg(F.collect_set(F.struct(tables.COLUMN, tables.CODE)).alias("found"))
-    blocks = [_block(name, unknown[name], 1 if name in config.categorical else features.max_values) for name in columns]
-    joined = encoded.join(found, idx_name, "left")
-    return joined.select(
-        idx_name, F.concat(*blocks).cast("array<int>").alias(tables.CODES), tables.NUMBERS, tables.VECTOR
-    )
-
-
-def _block(column: str, unknown: int, width: int) -> "Column":
-    """One column's codes, ascending, cut and padded with 0 to `width`; `unknown` alone where there are none."""
-    own = F.filter("found", lambda pair: pair[tables.COLUMN] == column)
-    codes = F.array_sort(F.transform(own, lambda pair: pair[tables.CODE]))
-    some = F.when(F.col("found").isNotNull() & (F.size(codes) > 0), F.slice(codes, 1, width))
-    filled = F.coalesce(some, F.array(F.lit(unknown)))
-    return F.concat(filled, F.array_repeat(F.lit(0), F.lit(width) - F.size(filled)))
-
-
-def _values(side: "DataFrame", config: SideTableConfig, idx_name: str) -> "DataFrame":
-    """(idx_name, column, value), one row per non-blank value."""
-    per_column: list[Column] = []
-    for name in config.categorical:
-        per_column.append(F.struct(F.lit(name).alias(tables.COLUMN), F.array(quoted(name).cast("string")).alias("all")))
-    for name, separator in config.multi_valued.items():
-        if isinstance(side.schema[name].dataType, ArrayType):
-            every = quoted(name).cast("array<string>")
-        else:
-            every = F.split(quoted(name).cast("string"), _literal_regex(separator))
-        per_column.append(F.struct(F.lit(name).alias(tables.COLUMN), every.alias("all")))
-    exploded = side.select(idx_name, F.explode(F.array(*per_column)).alias("one"))
-    return (
-        exploded.select(idx_name, F.col("one")[tables.COLUMN].alias(tables.COLUMN), F.explode("one.all").alias("raw"))
-        .select(idx_name, tables.COLUMN, F.trim("raw").alias(tables.VALUE))
-        .filter(F.col(tables.VALUE) != _UNKNOWN)
-    )
-
-
-def _literal_regex(separator: str) -> str:
-    return "\\Q" + separator + "\\E" if separator else "$^"
-
-
-def _fit_codes(
-    fitted_on: "DataFrame",
-    config: SideTableConfig,
-    features: FeaturesConfig,
-    previous: "DataFrame | None",
-    idx_name: str,
-) -> "DataFrame":
-    column, value, code = tables.COLUMN, tables.VALUE, tables.CODE
-    counted = _values(fitted_on, config, idx_name).groupBy(column, value).count()
-    frequent = counted.filter(F.col("count") >= features.min_code_count)
-    unknown = fitted_on.sparkSession.createDataFrame(
-        [(name, _UNKNOWN) for name in (*config.categorical, *config.multi_valued)], f"{column} STRING, {value} STRING"
-    )
-    wanted = frequent.select(column, value).unionByName(unknown)
-    keys = wanted.select(F.concat_ws(_SEPARATOR, column, value).alias(_KEY))
-    known = None
-    if previous is not None:
-        known = previous.select((F.col(code) - 1).alias(code), F.concat_ws(_SEPARATOR, column, value).alias(_KEY))
-    numbered = extend_vocabulary(keys, known, code, _KEY)
-    parts = F.split(_KEY, _SEPARATOR, 2)
-    return numbered.select(parts[0].alias(column), parts[1].alias(value), (F.col(code) + 1).alias(code))
-
-
-def _fit_numbers(
-    fitted_on: "DataFrame", everyone: "DataFrame", config: SideTableConfig
-) -> tuple[dict[str, Scale], dict[str, int]]:
-    scales, lengths = {}, {}
-    if config.numeric:
-        wanted = []
-        for index, name in enumerate(config.numeric):
-            wanted += [F.avg(_finite(name)).alias(f"m{index}"), F.stddev_pop(_finite(name)).alias(f"s{index}")]
-            wanted += [F.count(_finite(name)).alias(f"n{index}"), F.count(quoted(name)).alias(f"given{index}")]
-        row = fitted_on.agg(*wanted).first()
-        assert row is not None
-        for index, name in enumerate(config.numeric):
-            if row[f"given{index}"] and not row[f"n{index}"]:
-                raise InputError(
-                    f"{', '.join(config.paths)}: no value of column {name!r} (`numeric`) is a finite number.",
-                    "Name another column, or make it `categorical`.",
-                )
-            scales[name] = scale_of(row[f"m{index}"], row[f"s{index}"])
-    if config.dense:
-        row = everyone.agg(*_vector_checks(config)).first()
-        assert row is not None
-        for index, name in enumerate(config.dense):
-            lengths[name] = _vector_length(config, name, row[f"least{index}"], row[f"most{index}"], row[f"bad{index}"])
-    return scales, lengths
-
-
-def scale_of(mean: float | None, deviation: float | None) -> Scale:
-    """A scale from aggregates, rounded to significant digits so that it does not depend on the order of summation."""
-    centre, spread = float(mean or 0.0), float(deviation or 0.0)
-    if spread <= abs(centre) * 10**-_DIGITS:  # all values equal, but for the error of summation
-        spread = 0.0
-    size = max(abs(centre), spread)
-    digits = _DIGITS - 1 - math.floor(math.log10(size)) if size > 0 else 0
-    return Scale(round(centre, digits), round(spread, digits) if spread > 0 else 1.0)
-
-
-def _vector_checks(config: SideTableConfig) -> list["Column"]:
-    checks = []
-    for index, name in enumerate(config.dense):
-        values = quoted(name).cast("array<double>")
-        bad = F.exists(values, lambda x: x.isNull() | F.isnan(x) | (F.abs(x) > 3e38))
-        checks += [
-            F.min(F.size(values)).alias(f"least{index}"),
-            F.max(F.size(values)).alias(f"most{index}"),
-            F.sum(F.when(bad, 1).otherwise(0)).alias(f"bad{index}"),
-        ]
-    return checks
-
-
-def _vector_length(config: SideTableConfig, name: str, least: Any, most: Any, bad: Any) -> int:
-    where = f"{', '.join(config.paths)}: dense column {name!r}"
-    if most is None or least != most:
-        raise InputError(f"{where} has vectors of {least} to {most} entries.", "Export vectors of one length.")
-    if bad:
-        raise InputError(f"{where}: {bad:,} vectors hold null or non-finite values.", "Export finite numbers.")
-    return int(most)
-
-
-def _finite(name: str) -> "Column":
-    value = quoted(name).try_cast("double")
-    return F.when(value.isNotNull() & ~F.isnan(value) & (F.abs(value) < 3e38), value)
-
-
-def _numbers(config: SideTableConfig, scales: dict[str, Scale]) -> "Column":
-    scaled = [F.coalesce(_scaled(_finite(name), scales[name]), F.lit(0.0)) for name in config.numeric]
-    flags = [F.when(_finite(name).isNull(), 1.0).otherwise(0.0) for name in config.numeric]
-    return F.array(*scaled, *flags).cast("array<float>")
-
-
-def _scaled(value: "Column", scale: Scale) -> "Column":
-    z = (value - scale.mean) / scale.deviation  # null stays null: the comparisons below are then null too
-    return F.when(z > _MOST, _MOST).when(z < -_MOST, -_MOST).otherwise(z)
-
-
-def _vector(config: SideTableConfig, lengths: dict[str, int]) -> "Column":
-    if not config.dense:
-        return F.array().cast("array<float>")
-    parts = [
-        F.coalesce(quoted(name).cast("array<float>"), F.array_repeat(F.lit(0.0).cast("float"), lengths[name]))
-        for name in config.dense
-    ]
-    return F.concat(*parts)
+    joined = encoded.join(find_codes(side, config, encoders.codes, idx_name), idx_name, "left")
+    codes = code_array(config, features, encoders.codes)
+    return joined.select(idx_name, codes.alias(tables.CODES), tables.NUMBERS, tables.VECTOR)

@@ -1,13 +1,12 @@
-"""Static features: codes, numbers and vectors, by hand; stable, leak-free, and strict about types."""
-
-import math
+"""Static features, by hand: leak-free, and strict about types."""
 
 import pytest
 
 from kdspark import tables
 from kdspark.config import FeaturesConfig, SideTableConfig
 from kdspark.errors import InputError
-from kdspark.spark.side import Scale, build_static, read_side, scale_of
+from kdspark.spark.numbers import Scale
+from kdspark.spark.side import build_static, read_side
 from tests.spark.logs import csv, parquet
 
 SCHEMA = "item STRING, brand STRING, tags ARRAY<STRING>, price DOUBLE, image ARRAY<DOUBLE>"
@@ -96,22 +95,6 @@ def test_wrong_columns(spark, tmp_path, features, match):
         read_side(spark, config(source, **features), tables.ITEM_ID, "string")
 
 
-def test_vectors_of_different_lengths_and_non_finite_ones(built):
+def test_vectors_are_checked_beyond_the_trained_entities(built):
     with pytest.raises(InputError, match="'image' has vectors of 1 to 2 entries"):
         built([*ROWS, ("e", "Acme", [], 1.0, [1.0])])
-    with pytest.raises(InputError, match="'image': 1 vectors hold null or non-finite"):
-        built([*ROWS, ("e", "Acme", [], 1.0, [1.0, math.nan])], name="other")
-
-
-def test_a_numeric_column_without_numbers(built):
-    with pytest.raises(InputError, match=r"no value of column 'price' .`numeric`. is a finite number"):
-        built([("a", "Acme", [], math.nan, [1.0, 2.0])])
-
-
-@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e12])
-def test_a_scale_survives_the_error_of_summation(unit):
-    mean, deviation = 123456.789 * unit, 54321.9876 * unit
-    assert scale_of(mean * (1 + 1e-13), deviation * (1 - 1e-13)) == scale_of(mean, deviation)
-    assert scale_of(mean, deviation).mean == pytest.approx(mean, rel=1e-6)
-    assert scale_of(mean, mean * 1e-12).deviation == 1.0
-    assert scale_of(None, None) == Scale(0.0, 1.0)
