@@ -1,12 +1,15 @@
 """The only place that builds a Spark session.
 
 Time zone UTC, Arrow between JVM and Python, adaptive execution. Settings from the configuration are allow-listed:
-they may change performance and memory, never what is loaded, run or ignored.
+they may change performance and memory, never what is loaded, run or ignored. In local mode nothing listens beyond
+loopback, and Spark's log holds errors only, unless the environment says otherwise.
 """
 
 import os
 import sys
+from pathlib import Path
 
+import pyspark
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
@@ -49,6 +52,9 @@ _FIXED = {
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
 }
+_LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
+# Where a user may have named a log configuration of their own.
+_JVM_OPTIONS = ("SPARK_SUBMIT_OPTS", "JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS")
 _REFUSED = ("spark.sql.files.ignoreCorruptFiles", "spark.sql.files.ignoreMissingFiles")
 
 
@@ -73,8 +79,8 @@ def build_session(config: SparkConfig, app_name: str) -> SparkSession:
     if "spark.master" not in submitted:
         master = config.master or "local[*,4]"
         builder = builder.master(master)
-        if master.startswith("local"):  # else Spark takes the first python3 on the PATH, not this environment's
-            os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        if master.startswith("local"):
+            _prepare_local()
     # Spark's own bar is for people at a terminal; in a log file it is noise.
     wanted = {"spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(), **config.settings}
     free = {key: value for key, value in wanted.items() if key not in submitted}
@@ -91,6 +97,29 @@ def refuse_lossy_reads(session: SparkSession) -> None:
     for key in _REFUSED:
         if str(session.conf.get(key, "false")).lower() == "true":
             raise ConfigError(f"{key} is on: it loses rows without a word.", "Submit without it.")
+
+
+def _prepare_local() -> None:
+    """Defaults for the JVM this process is about to start, in the environment, where it looks for them."""
+    # Else Spark takes the first python3 on the PATH, not this environment's.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    # Else it listens on the address the host's name resolves to, and warns where that is loopback.
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    if not _log_is_configured():
+        # Before the user's own options: of two equal ones the last wins. A URI, since options are split at blanks.
+        options = [f"-Dlog4j2.configurationFile={_LOG_SETTINGS.as_uri()}", os.environ.get("SPARK_SUBMIT_OPTS", "")]
+        os.environ["SPARK_SUBMIT_OPTS"] = " ".join(options).strip()
+
+
+def _log_is_configured() -> bool:
+    """Whether a log configuration was named in the environment or put into Spark's configuration folder."""
+    if "LOG4J_CONFIGURATION_FILE" in os.environ:
+        return True
+    if any("configurationFile=" in os.environ.get(name, "") for name in _JVM_OPTIONS):
+        return True
+    home = os.environ.get("SPARK_HOME") or Path(pyspark.__file__).parent
+    folder = Path(os.environ.get("SPARK_CONF_DIR") or Path(home, "conf"))
+    return any(path.suffix != ".template" for path in folder.glob("log4j2.*"))
 
 
 def _submitted_settings() -> dict[str, str]:

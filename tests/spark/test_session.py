@@ -9,6 +9,7 @@ import pytest
 
 from kdspark.config import SparkConfig
 from kdspark.errors import ConfigError
+from kdspark.spark import session
 from kdspark.spark.session import build_session, refuse_lossy_reads
 
 
@@ -73,7 +74,7 @@ def test_what_spark_submit_was_told_wins(tmp_path, submitted):
     # Workers are to run this Python, not whichever python3 comes first on the PATH.
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYSPARK", "SPARK"))}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.defpath, clean["PATH"]])
-    env = {**clean, "PATH": path, "SPARK_LOCAL_IP": "127.0.0.1"}
+    env = {**clean, "PATH": path, **({"SPARK_LOCAL_IP": "127.0.0.1"} if submitted else {})}
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     found = done.stdout.split("FOUND ")[1].split()
@@ -81,3 +82,46 @@ def test_what_spark_submit_was_told_wins(tmp_path, submitted):
         assert found[:3] == ["local[1,2]", "4", "7"]
     else:
         assert found == ["local[3,4]", "5", "7", sys.executable]
+        assert "WARN " not in done.stderr  # the JVM's own lines begin with "WARNING: "
+        assert "log level" not in done.stderr
+
+
+@pytest.fixture
+def unset(monkeypatch, tmp_path):
+    """An environment that says nothing about Spark, and an empty SPARK_HOME."""
+    for key in [key for key in os.environ if key.startswith(("SPARK", "PYSPARK", "LOG4J", "JAVA", "JDK"))]:
+        monkeypatch.delenv(key)
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path))
+    return monkeypatch
+
+
+def local_options():
+    session._prepare_local()
+    return os.environ.get("SPARK_SUBMIT_OPTS", "")
+
+
+def test_local_defaults_precede_the_users_options_and_are_added_once(unset, tmp_path):
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/log4j2.properties.template").touch()
+    unset.setenv("SPARK_SUBMIT_OPTS", "-Dmine=1")
+    ours, mine = local_options().split()
+    assert (ours.split("=")[0], mine) == ("-Dlog4j2.configurationFile", "-Dmine=1")
+    file = Path(ours.split("=file://")[1])
+    assert file.is_file()
+    assert local_options() == f"{ours} {mine}"
+    assert os.environ["SPARK_LOCAL_IP"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "variable", ["LOG4J_CONFIGURATION_FILE", "SPARK_SUBMIT_OPTS", "JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "file"]
+)
+def test_what_the_user_set_stays(unset, tmp_path, variable):
+    unset.setenv("SPARK_LOCAL_IP", "192.0.2.1")
+    if variable == "file":
+        (tmp_path / "log4j2.yaml").touch()
+        unset.setenv("SPARK_CONF_DIR", str(tmp_path))
+    else:
+        unset.setenv(variable, "-Dlog4j.configurationFile=own.xml")
+    before = os.environ.get("SPARK_SUBMIT_OPTS", "")
+    assert local_options() == before
+    assert os.environ["SPARK_LOCAL_IP"] == "192.0.2.1"
