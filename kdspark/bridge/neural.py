@@ -64,11 +64,12 @@ def train_process(
     sequences = rows is None and model.causal
     folder = Path(rows) if rows else (source.users(scope) if sequences else source.examples(scope))
     loss = DistillConfig.model_validate(distill if distill is not None else {"lambda": 0.0})
+    mask_history = source.examples_kind == "next_item" and not source.repeats
     objective: SequenceObjective | ExampleObjective
     if sequences:
         objective = SequenceObjective(model, model_config.training, _window(model_config), not source.repeats)
     else:
-        objective = ExampleObjective(model, loss, model_config.training, top_k, source.examples_kind == "next_item")
+        objective = ExampleObjective(model, loss, model_config.training, top_k, mask_history)
     columns = _user_columns(source.user_sizes) + ([] if sequences else [tables.TARGETS])
     columns += [tables.CANDIDATES, tables.LOGITS] if loss.lambda_ > 0 else []
     feed = _feed(folder, columns, model_config.training.batch_size, seed)

@@ -104,7 +104,7 @@ def train_recommender(spark: "SparkSession", config: RecommenderConfig, request:
 
     Raises:
         TrainingError: as the trainer does.
-        ModelError: a pre-trained folder is damaged or does not fit the vocabulary.
+        ModelError: a pre-trained folder is damaged, or knows more items than there are.
     """
     started = time.perf_counter()
     members: list[Trained] = []
@@ -179,5 +179,7 @@ def _train_neural(spark: "SparkSession", config: NeuralConfig, request: Request,
         "stop_after": stop_after,
         "out": str(out),
     }
-    found: dict[str, Any] = run_training(spark, train_process, arguments, config.training.num_processes)
+    found: dict[str, Any] = run_training(
+        spark, train_process, arguments, config.training.num_processes, shared=request.checkpoints
+    )
     return found

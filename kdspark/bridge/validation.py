@@ -25,7 +25,7 @@ _BATCH = 1024
 def validator(prepared: Prepared, config: TrainingConfig, seed: int) -> Callable[[Recommender], float]:
     """A function from a model to its mean NDCG@`valid_k` on a sample of `valid_users` users.
 
-    Histories and masks come from train events alone.
+    Histories and masks come from train events alone; in a log with repeats nothing is masked.
 
     Raises:
         TrainingError: there are no validation events.
@@ -38,7 +38,8 @@ def validator(prepared: Prepared, config: TrainingConfig, seed: int) -> Callable
     batch = prepared.user_rows(sample, "train")
     rows = batch.user_idx.numpy()
     truth = _csr(rows, truth_users, truth_items)
-    seen = _csr(rows, *prepared.events_of(rows, [tables.TRAIN]))
+    nothing = np.empty(0, np.int64)
+    seen = _csr(rows, *((nothing, nothing) if prepared.repeats else prepared.events_of(rows, [tables.TRAIN])))
     name = f"ndcg@{config.valid_k}"
 
     def validate(model: Recommender) -> float:

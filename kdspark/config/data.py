@@ -1,6 +1,6 @@
 """What the logs look like, how they are cleaned and split, and which features are built from them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -120,7 +120,14 @@ class ExamplesConfig(Strict):
     kind: Literal["next_item", "set"] = "next_item"
     history_length: int = Field(50, ge=1)
     max_positions: int = Field(100, ge=1)
-    max_targets: int = Field(1, ge=1, description="targets per example; with next_item, the next that many events")
+    max_targets: int = Field(1, ge=1, description="targets per example; default 1, with set `history_length`")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _targets_of_a_set(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and raw.get("kind") == "set" and "max_targets" not in raw:
+            return {**raw, "max_targets": raw.get("history_length", 50)}
+        return raw
 
 
 class DataConfig(Strict):

@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal, Union
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from kdspark.config.base import Strict
 
@@ -48,6 +49,12 @@ class NeuralConfig(Strict):
     item_features: bool = False
     user_features: bool = False
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _items_have_vectors(self) -> Self:
+        if not (self.item_ids or self.item_features):
+            raise ValueError("`item_ids` and `item_features` are both off: items would have no vectors")
+        return self
 
 
 class MFConfig(NeuralConfig):
@@ -101,6 +108,12 @@ class TransformerConfig(SequenceConfig):
     layers: int = Field(2, ge=1)
     heads: int = Field(2, ge=1)
 
+    @model_validator(mode="after")
+    def _heads_divide_dim(self) -> Self:
+        if self.dim % self.heads:
+            raise ValueError(f"`heads` {self.heads} does not divide `dim` {self.dim}")
+        return self
+
 
 class TwoTowerConfig(NeuralConfig):
     """Feature two-tower: a bag of recent items and user features against item features (Covington et al., 2016)."""
@@ -152,6 +165,12 @@ class EnsembleConfig(Strict):
     kind: Literal["ensemble"] = "ensemble"
     members: Annotated[list["RecommenderConfig"], Field(min_length=2)]
     weights: list[float] | None = Field(None, description="one per member; default all 1")
+
+    @model_validator(mode="after")
+    def _one_weight_per_member(self) -> "EnsembleConfig":
+        if self.weights is not None and len(self.weights) != len(self.members):
+            raise ValueError(f"{len(self.weights)} `weights` for {len(self.members)} `members`")
+        return self
 
 
 StudentConfig = Annotated[

@@ -6,7 +6,16 @@ from pydantic import Field, model_validator
 
 from kdspark.config.base import Strict
 from kdspark.config.data import DataConfig
-from kdspark.config.models import ALSConfig, EASEConfig, RecommenderConfig, StudentConfig
+from kdspark.config.models import (
+    ALSConfig,
+    EASEConfig,
+    EnsembleConfig,
+    RecommenderConfig,
+    SequenceConfig,
+    StudentConfig,
+)
+
+METRICS = ("recall", "precision", "f1", "ndcg", "hit_rate", "map", "mrr")
 
 
 class SoftLabelsConfig(Strict):
@@ -61,11 +70,19 @@ class ScoringConfig(Strict):
 class EvaluationConfig(Strict):
     """Metrics at each of `ks` on the full catalogue; intervals by Poisson bootstrap over users."""
 
-    ks: Annotated[list[int], Field(min_length=1)] = [5, 10, 20]
+    ks: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = [5, 10, 20]
     bootstrap: int = Field(1000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     activity_bounds: list[int] = [20, 100]
     head_share: float = Field(0.2, gt=0, lt=1, description="share of items, by popularity, that make up the head")
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "EvaluationConfig":
+        for name in ("ks", "activity_bounds"):
+            values = getattr(self, name)
+            if values != sorted(set(values)):
+                raise ValueError(f"`{name}` must be ascending, without repeats")
+        return self
 
 
 class GateConfig(Strict):
@@ -101,3 +118,35 @@ class Config(Strict):
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
     spark: SparkConfig = SparkConfig()
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> "Config":
+        name, _, k = self.gate.metric.partition("@")
+        if name not in METRICS or k not in {str(cut) for cut in self.evaluation.ks}:
+            raise ValueError(f"`gate.metric`: {self.gate.metric!r} is not among {METRICS} at `evaluation.ks`")
+        kinds = [baseline.kind for baseline in self.baselines]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError("`baselines` holds one kind twice")
+        examples = self.data.examples.history_length
+        window = getattr(self.student, "history_length", 0)
+        if window > examples:
+            raise ValueError(
+                f"`student.history_length` {window} is longer than the {examples} of `data.examples.history_length`, "
+                "so its older part would never be trained"
+            )
+        self._teacher_fits(self.teacher)
+        return self
+
+    def _teacher_fits(self, teacher: RecommenderConfig) -> None:
+        for member in teacher.members if isinstance(teacher, EnsembleConfig) else []:
+            self._teacher_fits(member)
+        ordered = isinstance(teacher, SequenceConfig)
+        if ordered and self.data.columns.timestamp is None:
+            raise ValueError(f"`teacher`: a {teacher.kind} reads an order, which needs `data.columns.timestamp`")
+        most = self.data.features.history_length if ordered else self.data.examples.history_length
+        window = getattr(teacher, "history_length", 0)
+        if window > most:
+            section = "features" if ordered else "examples"
+            raise ValueError(
+                f"`teacher`: history_length {window} is longer than the {most} of `data.{section}.history_length`"
+            )

@@ -117,7 +117,7 @@ class Trainer:
                 row["seconds"] = perf_counter() - started
                 result.seconds += row["seconds"]
                 result.curve.append(row)
-                if "valid" in row or epoch + 1 == last:
+                if (epoch + 1) % self.config.eval_every == 0 or epoch + 1 == last:
                     self._save(result, epoch + 1)
         if self._best:
             self._model().load_state_dict(self._best)

@@ -36,14 +36,19 @@ class IdEncoder(UserEncoder):
         self.n_users = n_users
         self.table = nn.Embedding(n_users, dim)
         self.dropout = Dropout(dropout)
-        nn.init.normal_(self.table.weight, std=dim**-0.5 / 4)
+        # Zero: whoever has no training row stays zero, and is unknown. Item vectors are random, so gradients flow.
+        nn.init.zeros_(self.table.weight)
 
     def forward(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
-        known_B = self.knows(batch, known_items)
+        known_B = self._inside(batch)
         out: Tensor = self.dropout(self.table(torch.where(known_B, batch.user_idx, 0))) * known_B[:, None]
         return out
 
     def knows(self, batch: UserBatch, known_items: int) -> Tensor:
+        inside_B = self._inside(batch)
+        return inside_B & (self.table.weight[torch.where(inside_B, batch.user_idx, 0)] != 0).any(dim=1)
+
+    def _inside(self, batch: UserBatch) -> Tensor:
         return (batch.user_idx >= 0) & (batch.user_idx < self.n_users)
 
 

@@ -22,9 +22,9 @@ from pyspark.sql.types import (
 )
 
 from kdspark import tables
-from kdspark.config import ColumnsConfig, DataConfig, SourceConfig
+from kdspark.config import ColumnsConfig, SourceConfig
 from kdspark.errors import InputError
-from kdspark.spark.io import uri
+from kdspark.spark.io import literal, uri
 from kdspark.spark.sources import CORRUPT, SourceFile, list_files, quoted, read_source, require_columns, unreadable
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def read_interactions(
     end_us: int,
     max_bad_fraction: float,
     scratch: Path,
+    optional_clock: bool = False,
 ) -> Ingested:
     """Read, normalise and judge every row of an interaction log.
 
@@ -71,18 +72,22 @@ def read_interactions(
         end_us: end of the night, exclusive; later events are counted, and left out.
         max_bad_fraction: share of bad rows above which the night fails.
         scratch: folder for the normalised rows; must outlive the result.
+        optional_clock: timestamp and weight may be missing, as in a provided test file of bare pairs.
 
     Raises:
         InputError: a missing or mistyped column, unreadable file, too many bad rows, or nothing left.
     """
     files = list_files(spark, source)
     frame = read_source(spark, source, files)
+    if optional_clock:
+        given = {name: None for name in ("timestamp", "weight") if getattr(columns, name) not in frame.columns}
+        columns = columns.model_copy(update=given)
     _check_columns(frame, columns, source)
     try:
         _normalised(frame, columns, end_us).write.parquet(uri(scratch))
     except (PySparkException, Py4JJavaError) as error:
         raise unreadable(source, error) from error
-    rows = spark.read.parquet(uri(scratch))
+    rows = spark.read.parquet(literal(uri(scratch)))
     by_reason = {row[tables.REASON]: int(row["count"]) for row in rows.groupBy(tables.REASON).count().collect()}
     good, future = by_reason.pop(None, 0), by_reason.pop(FUTURE, 0)
     _judge(source, columns, good, future, by_reason, max_bad_fraction)
@@ -91,11 +96,6 @@ def read_interactions(
     total = good + future + sum(by_reason.values())
     counts = {"read": total, "good": good, "future": future, **dict(sorted(by_reason.items()))}
     return Ingested(events, bad.select(*tables.columns("quarantine")), counts, files)
-
-
-def read_log(spark: "SparkSession", data: DataConfig, end_us: int, scratch: Path) -> Ingested:
-    """`read_interactions` of the configuration's main log."""
-    return read_interactions(spark, data.interactions, data.columns, end_us, data.filters.max_bad_fraction, scratch)
 
 
 def _check_columns(frame: "DataFrame", columns: ColumnsConfig, source: SourceConfig) -> None:
@@ -132,6 +132,7 @@ def _normalised(frame: "DataFrame", columns: ColumnsConfig, end_us: int) -> "Dat
     raw = F.to_json(F.struct(*[quoted(name) for name in frame.columns if name != CORRUPT]))
     ts, ts_problem = _timestamp(columns)
     weight, weight_problem = _weight(columns)
+    text = F.coalesce(F.col(CORRUPT), raw) if CORRUPT in frame.columns else raw
     malformed = F.col(CORRUPT).isNotNull() if CORRUPT in frame.columns else F.lit(False)
     reason = F.coalesce(
         F.when(malformed, MALFORMED),
@@ -148,7 +149,7 @@ def _normalised(frame: "DataFrame", columns: ColumnsConfig, end_us: int) -> "Dat
         weight.alias(tables.WEIGHT),
         reason.alias(tables.REASON),
         F.input_file_name().alias(tables.SOURCE_FILE),
-        F.when(reason.isNotNull(), raw).alias(tables.RAW_ROW),  # only bad rows pay for their text
+        F.when(reason.isNotNull(), text).alias(tables.RAW_ROW),  # only bad rows pay for their text
     )
 
 

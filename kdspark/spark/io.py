@@ -1,5 +1,6 @@
 """Reading and writing kdspark's own tables as Parquet: schemas enforced, rows counted from the footers."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,11 @@ def uri(path: Path) -> str:
     return f"file://{path.absolute()}"
 
 
+def literal(path: str) -> str:
+    """A path as the glob that matches it alone: Spark expands globs in every path it reads."""
+    return re.sub(r"([\\\[\]{}*?])", r"\\\1", path)
+
+
 def read_table(spark: "SparkSession", folder: Path) -> "DataFrame":
     """Read a table that `write_table` wrote.
 
@@ -29,7 +35,7 @@ def read_table(spark: "SparkSession", folder: Path) -> "DataFrame":
     """
     if not folder.is_dir():
         raise StageError(f"{folder}: table not found.", "Delete the stage's folder and run it again.")
-    return spark.read.parquet(uri(folder))
+    return spark.read.parquet(literal(uri(folder)))
 
 
 def write_table(frame: "DataFrame", table: str, folder: Path) -> int:
@@ -42,12 +48,20 @@ def write_table(frame: "DataFrame", table: str, folder: Path) -> int:
 
     Returns:
         Number of rows, from the Parquet footers.
+
+    Raises:
+        StageError: the driver does not see what the executors wrote.
     """
     ids = {name: frame.schema[name].dataType.simpleString() for name in _id_columns(frame)}
     schema = tables.ddl(table, ids.get(tables.USER_ID, "STRING"), ids.get(tables.ITEM_ID, "STRING"))
     kinds = _types(frame.sparkSession, schema)
     columns = [F.col(name).cast(kinds[name]).alias(name) for name in tables.columns(table)]
     frame.select(*columns).write.option("parquet.block.size", _ROW_GROUP_BYTES).parquet(uri(folder))
+    if not any(folder.glob("*.parquet")):
+        raise StageError(
+            f"{folder}: the executors wrote nothing that the driver can see.",
+            "Give a --root that all nodes share under the same path.",
+        )
     return count_rows(folder)
 
 
@@ -58,7 +72,7 @@ def count_rows(folder: Path) -> int:
 
 def training_files(rows: int) -> int:
     """Number of Parquet files for this many training rows: fixed by the data alone, never by the cluster."""
-    return max(2, -(-rows // _TRAINING_ROWS_PER_FILE))
+    return max(8, -(-rows // _TRAINING_ROWS_PER_FILE))
 
 
 def _id_columns(frame: "DataFrame") -> list[str]:

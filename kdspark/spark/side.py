@@ -27,7 +27,7 @@ from kdspark.spark.numbers import Scale, fit_lengths, fit_scales, number_array, 
 from kdspark.spark.sources import quoted, read_source, require_columns
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,27 @@ def build_static(
         empty = side_free(vocabulary)
         codes = vocabulary.sparkSession.createDataFrame([], tables.ddl("feature_codes"))  # type: ignore[type-var]
         return Static(empty, codes, 1, {tables.CODES: 0, tables.NUMBERS: 0, tables.VECTOR: 0}, {})
-    everyone = vocabulary.join(side, id_name, "left").drop(id_name)
-    encoders = fit_encoders(everyone, config, features, trained, previous, idx_name)
-    encoded = encode_side(everyone, config, features, encoders, idx_name)
-    table = vocabulary.join(encoded, idx_name)
-    return Static(table, encoders.codes, encoders.n_codes, encoders.widths(config, features), encoders.scales)
+    described = vocabulary.join(side, id_name).drop(id_name)
+    encoders = fit_encoders(described, config, features, trained, previous, idx_name)
+    encoded = encode_side(described, config, features, encoders, idx_name)
+    widths = encoders.widths(config, features)
+    joined = vocabulary.join(encoded, idx_name, "left")
+    filled = [F.coalesce(F.col(name), value).alias(name) for name, value in _nothing_known(widths).items()]
+    table = joined.select(*vocabulary.columns, *filled)
+    return Static(table, encoders.codes, encoders.n_codes, widths, encoders.scales)
+
+
+def _nothing_known(widths: dict[str, int]) -> "dict[str, Column]":
+    """Features of an entity without a row in the side table: no codes at all, so that models can tell; numbers flagged
+    as missing."""
+    half = widths[tables.NUMBERS] // 2
+    return {
+        tables.CODES: F.array_repeat(F.lit(0), widths[tables.CODES]),
+        tables.NUMBERS: F.concat(
+            F.array_repeat(F.lit(0.0).cast("float"), half), F.array_repeat(F.lit(1.0).cast("float"), half)
+        ),
+        tables.VECTOR: F.array_repeat(F.lit(0.0).cast("float"), widths[tables.VECTOR]),
+    }
 
 
 def side_free(vocabulary: "DataFrame") -> "DataFrame":

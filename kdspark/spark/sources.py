@@ -1,6 +1,5 @@
 """Finding and reading the user's files: Parquet, CSV or JSON lines, paths or globs, on any Hadoop file system."""
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from kdspark.config import SourceConfig
 from kdspark.errors import InputError
+from kdspark.spark.io import literal
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -57,7 +57,7 @@ def read_source(spark: "SparkSession", source: SourceConfig, files: list[SourceF
         InputError: as `list_files`, or a file is not readable as what the configuration says.
     """
     files = list_files(spark, source) if files is None else files
-    paths = [_literal(file.path) for file in files if file.bytes]
+    paths = [literal(file.path) for file in files if file.bytes]
     empty = [file.path for file in files if not file.bytes]
     if empty and source.format == "parquet":
         raise InputError(f"{empty[0]}: zero bytes, not a Parquet file.", "Remove it or export it again.")
@@ -119,11 +119,6 @@ def require_columns(frame: "DataFrame", wanted: dict[str, str], source: SourceCo
 def quoted(name: str) -> "Column":
     """A column by its literal name: dots, colons and backticks in names mean nothing special."""
     return F.col("`" + name.replace("`", "``") + "`")
-
-
-def _literal(path: str) -> str:
-    """A path as the glob that matches it alone: Spark expands globs in every path it is given."""
-    return re.sub(r"([\\\[\]{}*?])", r"\\\1", path)
 
 
 def _glob(spark: "SparkSession", pattern: str) -> list[SourceFile]:

@@ -1,7 +1,7 @@
 """evaluate: every model of the night on the same test users, full catalogue, with intervals and paired tests.
 
 Users are encoded from train events alone, and the lists leave out what they did in train and valid. What is written:
-ranked lists, metrics per user, comparison.json, and one self-contained report.html in the run's folder.
+ranked lists, metrics per user, and comparison.json.
 """
 
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ from kdspark.report.comparison import (
 )
 from kdspark.spark.bootstrap import Key, Summary, paired_models, summarise_by
 from kdspark.spark.coverage import coverage_metrics
-from kdspark.spark.io import read_table, write_table
+from kdspark.spark.io import read_table, uri, write_table
 from kdspark.spark.metrics import (
     ALL_USERS,
     COUNT,
@@ -73,7 +73,11 @@ class _Model:
 
 def _settings(night: Night) -> object:
     config = night.config
-    return {"evaluation": config.evaluation.model_dump(mode="json"), "date": night.date.isoformat()}
+    return {
+        "evaluation": config.evaluation.model_dump(mode="json"),
+        "exclude_seen": config.scoring.exclude_seen,
+        "date": night.date.isoformat(),
+    }
 
 
 def _build(task: Task) -> Outcome:
@@ -125,20 +129,20 @@ class _Evaluation:
     def _rank(self) -> dict[str, Timing]:
         """Write the lists of every model; the timings are filled in by then."""
         interactions = read_table(self.spark, self.prepared.interactions)
-        truth = (
-            interactions.filter(F.col(tables.SPLIT) == tables.TEST)
-            .groupBy(tables.USER_IDX)
-            .agg(F.sort_array(F.collect_set(tables.ITEM_IDX)).alias(tables.TRUTH))
-        )
-        write_table(truth, "truth", self.task.out / "truth")
         known = interactions.filter(F.col(tables.SPLIT).isin(tables.TRAIN, tables.VALID))
+        tested = interactions.filter(F.col(tables.SPLIT) == tables.TEST)
+        scoring, k = self.config.scoring, max(self.config.evaluation.ks)
+        if scoring.exclude_seen:  # what a list may not hold, it cannot be blamed for missing
+            tested = tested.join(known, [tables.USER_IDX, tables.ITEM_IDX], "left_anti")
+        truth = tested.groupBy(tables.USER_IDX).agg(F.sort_array(F.collect_set(tables.ITEM_IDX)).alias(tables.TRUTH))
+        write_table(truth, "truth", self.task.out / "truth")
         everyone = read_table(self.spark, self.prepared.users("train"))
         users = everyone.join(self._truth().select(tables.USER_IDX), tables.USER_IDX, "left_semi")
-        scoring, k = self.config.scoring, max(self.config.evaluation.ks)
+        seen = seen_items(known) if scoring.exclude_seen else None
         timings = {}
         for model in self.models:
             ranked, timings[model.name] = rank_users(
-                users, seen_items(known), model.bundle, k, scoring.batch_size, scoring.memory_mib
+                users, seen, model.bundle, k, scoring.batch_size, scoring.memory_mib
             )
             write_table(ranked, "ranked", self._folder(model.name))
         return timings
@@ -152,7 +156,7 @@ class _Evaluation:
         ]
         folder = self.task.out / "per_user"
         together = reduce(lambda one, other: one.unionByName(other), frames)
-        together.write.parquet(str(folder))
+        together.write.parquet(uri(folder))
         per_user = read_table(self.spark, folder)
         self.rows = per_user.count()
         return per_user

@@ -15,13 +15,13 @@ from pyspark.sql import functions as F
 from kdspark import tables
 from kdspark.bridge.prepared import FEATURES_FILE, splits_of
 from kdspark.config import Config, SourceConfig
-from kdspark.errors import ConfigError
+from kdspark.errors import ConfigError, StageError
 from kdspark.spark.examples import build_examples
 from kdspark.spark.features import Clock, build_items, build_users, fit_behaviour, item_counts
 from kdspark.spark.filters import deduplicate, drop_rare
 from kdspark.spark.ids import extend_vocabulary
 from kdspark.spark.ingest import Ingested, read_interactions
-from kdspark.spark.io import read_table, training_files, write_table
+from kdspark.spark.io import read_table, training_files, uri, write_table
 from kdspark.spark.side import Static, build_static, read_side
 from kdspark.spark.sources import list_files
 from kdspark.spark.split import check_split, split_events
@@ -79,7 +79,12 @@ def _previous(night: Night) -> Path | None:
     if published is None:
         return None
     folder = night.workspace.root / "stages" / NAME / str(published.manifest["stages"][NAME])
-    return folder if folder.is_dir() else None
+    if not folder.is_dir():
+        raise StageError(
+            f"{folder}: the ids of the last published night ({published.date}) are gone, and ids are never renumbered.",
+            "Restore this folder, or start a new --root.",
+        )
+    return folder
 
 
 def _build(task: Task) -> Outcome:
@@ -111,7 +116,7 @@ class _Builder:
         sides = self._read_sides(events["interactions"])
         for side, idx_name, id_name in _SIDES:
             self._write_ids(events, sides.get(side), idx_name, id_name)
-        splits = self._write_interactions(events)
+        splits = self._write_interactions(events, sum(log.counts["good"] for log in logs.values()))
         static = {side: self._static(side, idx_name, sides.get(side)) for side, idx_name, _ in _SIDES}
         catalogue = self._write_features(static, splits)
         facts = {
@@ -127,7 +132,13 @@ class _Builder:
         share = self.data.filters.max_bad_fraction
         return {
             name: read_interactions(
-                self.spark, source, self.data.columns, self.night.end_us, share, self.scratch / f"raw-{name}"
+                self.spark,
+                source,
+                self.data.columns,
+                self.night.end_us,
+                share,
+                self.scratch / f"raw-{name}",
+                optional_clock=name != "interactions",
             )
             for name, source in sources.items()
             if source is not None
@@ -150,7 +161,7 @@ class _Builder:
         known = read_table(self.spark, self.previous / name) if self.previous else None
         self._write(extend_vocabulary(ids, known, idx_name, id_name), name)
 
-    def _write_interactions(self, events: "dict[str, DataFrame]") -> dict[str, int]:
+    def _write_interactions(self, events: "dict[str, DataFrame]", rows: int) -> dict[str, int]:
         indexed = {name: self._indexed(frame) for name, frame in events.items()}
         split = split_events(
             indexed["interactions"],
@@ -162,7 +173,7 @@ class _Builder:
         )
         # All events of a user in one file, in order: trainers read whole users block by block.
         order = (tables.USER_IDX, tables.TS, tables.ITEM_IDX)
-        files = max(1, -(-self.rows["user_ids"] // _EVENTS_PER_FILE), 4)
+        files = max(4, -(-rows // _EVENTS_PER_FILE))
         laid_out = split.repartition(files, tables.USER_IDX).sortWithinPartitions(*order)
         self._write(laid_out, "interactions")
         counted = self._table("interactions").groupBy(tables.SPLIT).count().collect()
@@ -184,19 +195,20 @@ class _Builder:
         config = getattr(self.data, side)
         static = build_static(frame, config, self.data.features, self._table(_ids_table(id_name)), trained, known)
         self._write(static.codes, "feature_codes", codes)
-        static.table.write.parquet(str(self.scratch / side))
+        static.table.write.parquet(uri(self.scratch / side))
         return static
 
     def _write_features(self, static: dict[str, Static], splits: dict[str, int]) -> int:
-        users = self.spark.read.parquet(str(self.scratch / "users"))
-        items = self.spark.read.parquet(str(self.scratch / "items"))
+        users, items = (read_table(self.spark, self.scratch / side) for side in ("users", "items"))
         behaviour = fit_behaviour(item_counts(self._events("train")), self.clock)
         scopes: tuple[Scope, ...] = ("train", "full")
         for scope in scopes:
             events = self._events(scope)
             total = sum(splits[name] for name in splits_of(scope))
             table = build_users(events, users, self.data.features.history_length, self.clock)
-            self._write(table, "users", f"users_{scope}")
+            # Sequence models train from this table: a layout fixed by the data alone.
+            laid_out = table.repartition(training_files(self.rows["user_ids"]), tables.USER_IDX)
+            self._write(laid_out.sortWithinPartitions(tables.USER_IDX), "users", f"users_{scope}")
             self._write(
                 build_items(item_counts(events), items, total, behaviour, self.clock), "items", f"items_{scope}"
             )

@@ -28,11 +28,17 @@ def _build(task: Task) -> Outcome:
     audited = audit(read_table(night.spark, staged), night.config.scoring.k)
     comparison = read_json(task.inputs[evaluate.NAME] / COMPARISON)
     passed = check_gate(comparison, night.config.gate.metric, night.config.gate.min_ratio_to_popularity)
-    run_id = str(comparison["run_id"])
+    run_id = task.key[:12]
     stages = {need: path.name for need, path in task.inputs.items()}
-    facts = {"rows": audited["rows"], "users": audited["users"], "gate": passed, "stages": stages}
+    facts = {
+        "rows": audited["rows"],
+        "users": audited["users"],
+        "gate": passed,
+        "evaluated_run": comparison["run_id"],
+        "stages": stages,
+    }
     table = publish_run(night.workspace, night.date, run_id, staged, facts)
-    return Outcome(rows={score.TABLE: audited["rows"]}, facts={"path": str(table), "run_id": run_id, **facts})
+    return Outcome(rows={score.TABLE: audited["rows"]}, facts={"path": str(table), "published_run": run_id, **facts})
 
 
 def audit(rows: "DataFrame", k: int) -> dict[str, int]:
@@ -101,4 +107,5 @@ def check_gate(comparison: dict[str, Any], metric: str, min_ratio: float) -> dic
     return {"student": student, "popularity": popularity}
 
 
-STAGE = Stage(NAME, "publish", (prepare.NAME, score.NAME, evaluate.NAME), _settings, _build)
+# Always run: an earlier night published again must move the pointer. What is published already is not copied twice.
+STAGE = Stage(NAME, "publish", (prepare.NAME, score.NAME, evaluate.NAME), _settings, _build, reusable=False)

@@ -4,9 +4,11 @@ import datetime as dt
 import importlib.metadata
 import logging
 import platform
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from kdspark import __version__
 from kdspark.errors import StageError
@@ -36,6 +38,7 @@ class Runner:
         self.night = night
         self.stages = stages
         self._keys: dict[str, str] = {}
+        self._settings: dict[str, Any] = {}
 
     def key(self, name: str) -> str:
         """Digest of everything that determines a stage's output."""
@@ -46,7 +49,7 @@ class Runner:
                     "stage": name,
                     "versions": versions(),
                     "seed": self.night.config.seed,
-                    "settings": stage.settings(self.night),
+                    "settings": self._settings_of(name),
                     "inputs": {need: self.key(need) for need in stage.needs},
                 }
             )
@@ -86,7 +89,7 @@ class Runner:
 
     def _run_one(self, stage: Stage) -> None:
         workspace, key = self.night.workspace, self.key(stage.name)
-        reused = workspace.finished(stage.name, key)
+        reused = workspace.finished(stage.name, key) if stage.reusable else None
         if reused is not None:
             _log_line(reused, workspace.stage_folder(stage.name, key), "reused")
             return
@@ -94,17 +97,25 @@ class Runner:
         log.info("%-14s starting", stage.name)
         started = time.monotonic()
         with workspace.staging(stage.name, key) as out:
-            outcome = stage.build(Task(self.night, key, out, inputs, workspace.checkpoints(stage.name, key)))
+            checkpoints = workspace.checkpoints(stage.name, key)
+            outcome = stage.build(Task(self.night, key, out, inputs, checkpoints))
             manifest = self._describe(stage, key, outcome, time.monotonic() - started)
             folder = workspace.finish(out, manifest)
+            shutil.rmtree(checkpoints, ignore_errors=True)
         _log_line(manifest, folder, f"{manifest.seconds:.1f} s")
+
+    def _settings_of(self, name: str) -> Any:
+        """A stage's settings, looked up once: the input files that the key pins are those the manifest lists."""
+        if name not in self._settings:
+            self._settings[name] = self.stages[name].settings(self.night)
+        return self._settings[name]
 
     def _describe(self, stage: Stage, key: str, outcome: Outcome, seconds: float) -> Manifest:
         return Manifest(
             stage=stage.name,
             key=key,
             inputs={need: self.key(need) for need in stage.needs},
-            config={"settings": stage.settings(self.night), "seed": self.night.config.seed},
+            config={"settings": self._settings_of(stage.name), "seed": self.night.config.seed},
             rows=outcome.rows,
             facts=outcome.facts,
             seconds=round(seconds, 3),

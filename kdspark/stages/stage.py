@@ -66,6 +66,7 @@ class Stage:
         needs: stages whose output it reads.
         settings: JSON-able value that, with the inputs' keys, determines the output.
         build: writes the output into `Task.out`; everything must be on disk when it returns.
+        reusable: whether a finished output stands for another run.
     """
 
     name: str
@@ -73,3 +74,4 @@ class Stage:
     needs: tuple[str, ...]
     settings: Callable[[Night], Any]
     build: Callable[[Task], Outcome]
+    reusable: bool = True

@@ -1,8 +1,12 @@
 """train_teacher: the large model, trained, fitted in closed form, loaded, or an ensemble of these."""
 
+from pathlib import Path
+
 from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.training import Request, train_recommender
+from kdspark.config import EnsembleConfig, PretrainedConfig, RecommenderConfig
+from kdspark.models.storage import describe_folder
 from kdspark.stages import prepare
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
 from kdspark.workspace import read_json
@@ -21,7 +25,18 @@ def stage(scope: Scope) -> Stage:
 
 
 def _settings(night: Night) -> object:
-    return {"teacher": night.config.teacher.model_dump(mode="json")}
+    teacher = night.config.teacher
+    return {"teacher": teacher.model_dump(mode="json"), "pretrained": _pretrained(teacher)}
+
+
+def _pretrained(config: RecommenderConfig) -> dict[str, str]:
+    """Folder -> digest of its weights, so that a folder with new contents is a new teacher; checked before any work."""
+    if isinstance(config, PretrainedConfig):
+        return {config.path: str(describe_folder(Path(config.path)).get("sha256"))}
+    found: dict[str, str] = {}
+    for member in config.members if isinstance(config, EnsembleConfig) else []:
+        found |= _pretrained(member)
+    return found
 
 
 def _build(task: Task, scope: Scope) -> Outcome:

@@ -108,17 +108,17 @@ class Workspace:
         """Write the manifest into a staged folder and rename the folder to its final place."""
         write_json(staged / MANIFEST, asdict(manifest))
         final = self.stage_folder(manifest.stage, manifest.key)
-        if final.exists():  # left by a killed run, or finished by another one meanwhile: the same content either way
+        if self.finished(manifest.stage, manifest.key) is not None:  # by another run meanwhile, perhaps being read
+            return final
+        if final.exists():  # no manifest: not a finished stage
             shutil.rmtree(final)
         staged.rename(final)
         sync_folder(final.parent)
         return final
 
     def checkpoints(self, stage: str, key: str) -> Path:
-        """Folder for a stage's checkpoints. It outlives a killed run, so that training resumes."""
-        folder = self.root / "checkpoints" / stage / key[:20]
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        """Folder for a stage's checkpoints, made on first use. It outlives a killed run, so that training resumes."""
+        return self.root / "checkpoints" / stage / key[:20]
 
     def run_folder(self, date: dt.date, run_id: str) -> Path:
         return self.root / "runs" / date.isoformat() / run_id

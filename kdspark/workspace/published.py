@@ -5,6 +5,7 @@ the current one is recorded for its date but does not move `latest` back.
 """
 
 import datetime as dt
+import logging
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Any
 from kdspark.errors import PublishError
 from kdspark.workspace.files import read_json, sha256_file, sync_folder, write_json
 from kdspark.workspace.layout import MANIFEST, Workspace
+
+log = logging.getLogger("kdspark")
 
 POINTER = "latest.json"
 TABLE = "recommendations"
@@ -63,7 +66,7 @@ def publish_run(workspace: Workspace, date: dt.date, run_id: str, staged_table: 
             shutil.rmtree(scratch, ignore_errors=True)
     pointer = {"date": date.isoformat(), "run_id": run_id}
     write_json(parent / POINTER, pointer)
-    current = latest_published(workspace, required=False)
+    current = _readable(workspace, workspace.root / POINTER)
     if current is None or current.date <= date:
         write_json(workspace.root / POINTER, pointer)
     return final / TABLE
@@ -79,10 +82,19 @@ def published_before(workspace: Workspace, date: dt.date) -> Published | None:
     folder = workspace.root / "published"
     dates = sorted((path.name for path in folder.glob("????-??-??") if path.name < date.isoformat()), reverse=True)
     for name in dates:
-        found = _resolve(workspace, folder / name / POINTER, required=False)
+        found = _readable(workspace, folder / name / POINTER)
         if found is not None:
             return found
     return None
+
+
+def _readable(workspace: Workspace, pointer_path: Path) -> Published | None:
+    """What a pointer names, or None: a run that retention removed must not stop tonight's."""
+    try:
+        return _resolve(workspace, pointer_path, required=False)
+    except PublishError as error:
+        log.warning("ignored: %s", error.problem)
+        return None
 
 
 def _resolve(workspace: Workspace, pointer_path: Path, required: bool) -> Published | None:

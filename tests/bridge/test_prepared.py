@@ -50,7 +50,7 @@ def prepared(tmp_path: Path) -> Prepared:
         numbers=empty,
         vector=empty,
     )
-    (tmp_path / "features.json").write_text(json.dumps({"user_sizes": {}, "examples_kind": "set", "repeats": True}))
+    (tmp_path / "features.json").write_text(json.dumps({"user_sizes": {}, "examples_kind": "set", "repeats": False}))
     return Prepared(tmp_path)
 
 

@@ -41,6 +41,20 @@ def test_minimal_configuration_gets_defaults() -> None:
         ("data.split.kind", "provided", "`data.split`"),
         ("data.columns.timestamp", "null", "leave_one_out split needs"),
         ("distill", "{lambda: 0, hard_weight: 0}", "nothing to learn"),
+        ("evaluation.ks", "[5, 20]", "`gate.metric`: 'ndcg@10'"),
+        ("evaluation.ks", "[10, 5]", "ascending"),
+        ("evaluation.ks", "[0, 10]", "`evaluation.ks.0`"),
+        ("teacher.weights", "[1.0]", "1 `weights` for 2 `members`"),
+        ("teacher.members.1.heads", "3", "does not divide"),
+        ("teacher.members.1.history_length", "101", "history_length 101 is longer than the 100"),
+        ("student.history_length", "51", "`student.history_length` 51"),
+        ("student.item_ids", "false", "items would have no vectors"),
+        ("baselines", "[{kind: als}, {kind: als}]", "one kind twice"),
+        (
+            "data",
+            "{interactions: {paths: x}, columns: {user: u, item: i}, split: {kind: random}, examples: {kind: set}}",
+            "reads an order",
+        ),
     ],
 )
 def test_mistakes_are_named(key: str, value: object, message: str) -> None:
@@ -52,10 +66,12 @@ def test_mistakes_are_named(key: str, value: object, message: str) -> None:
 
 
 def test_overrides_reach_into_lists_and_new_sections() -> None:
-    config = parse_config(minimal(), ["teacher.members.0.l2=7.5", "evaluation.ks=[1, 3]", "spark.master=local[1]"])
+    config = parse_config(
+        minimal(), ["teacher.members.0.l2=7.5", "data.features.history_length=70", "spark.master=local[1]"]
+    )
     assert isinstance(config.teacher, EnsembleConfig)
     assert config.teacher.members[0].l2 == 7.5  # type: ignore[union-attr]
-    assert config.evaluation.ks == [1, 3]
+    assert config.data.features.history_length == 70
     assert config.spark.master == "local[1]"
 
 

@@ -87,8 +87,11 @@ def test_comparison_and_report(runner: Runner) -> None:
 def test_second_run_builds_nothing(
     spark: SparkSession, runner: Runner, config: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Runner, "_describe", lambda *_: pytest.fail("a stage was built again"))
+    built: list[str] = []
+    describe = Runner._describe
+    monkeypatch.setattr(Runner, "_describe", lambda *args: built.append(args[1].name) or describe(*args))
     again = night(spark, runner.night.workspace.root, config)
+    assert built == ["publish"]  # it only points again at what it published before
     assert [again.key(name) for name in again.stages] == [runner.key(name) for name in runner.stages]
 
 
@@ -158,6 +161,20 @@ def test_empty_log_and_impossible_date(
         with pytest.raises(SystemExit):
             main(["run", "--config", str(path), "--root", str(root), *arguments])
         assert word in capfd.readouterr().err
+
+
+def test_another_k_is_published_and_an_earlier_run_can_come_back(
+    spark: SparkSession, runner: Runner, config: dict
+) -> None:
+    root = runner.night.workspace.root
+
+    def longest() -> int:
+        return int(spark.read.parquet(str(latest_table(str(root)))).agg(F.max("rank")).first()[0])
+
+    night(spark, root, {**config, "scoring": {"k": 4}}, "1998-04-24")
+    assert longest() == 4
+    night(spark, root, config, "1998-04-24")
+    assert longest() == 10
 
 
 def test_gate_blocks_a_bad_night(spark: SparkSession, runner: Runner, config: dict) -> None:

@@ -173,7 +173,11 @@ def test_models_without_order_refuse_positions() -> None:
 
 def test_encodable_means_something_is_known() -> None:
     batch = zoo.batch()
-    assert zoo.ZOO["mf"]().encodable(batch).all()
+    trained = zoo.ZOO["mf"]()
+    assert trained.encodable(batch).all()
+    with torch.no_grad():
+        trained.get_parameter("user_encoder.table.weight")[2] = 0.0  # a user without a training row
+    assert trained.encodable(batch).tolist() == [True, True, False, True, True]
     assert zoo.ZOO["bag"]().encodable(batch).tolist() == [True, True, True, True, False]
     assert zoo.ZOO["cnn"]().encodable(batch).all()  # by features
     assert zoo.ZOO["ease"]().encodable(batch).tolist() == [True, True, True, True, False]

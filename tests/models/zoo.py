@@ -81,7 +81,11 @@ def unknown_user(length: int = LENGTH) -> UserBatch:
 
 
 def _trainable(config: TrainableConfig) -> Recommender:
-    return build_model(config, N_USERS, N_ITEMS, items(), USER_SIZES, seed=5).eval()
+    model = build_model(config, N_USERS, N_ITEMS, items(), USER_SIZES, seed=5)
+    if isinstance(config, MFConfig):  # free user vectors start at zero; give them something to say
+        table = model.get_parameter("user_encoder.table.weight")
+        torch.nn.init.normal_(table, generator=torch.Generator().manual_seed(6))
+    return model.eval()
 
 
 def _popularity() -> Recommender:

@@ -55,7 +55,7 @@ def test_encoded_by_hand_with_what_only_the_future_holds_unknown(built):
     assert rows["a"][tables.CODES] == [code["brand", "Acme"], *tags]
     assert rows["b"][tables.CODES] == [no_brand, *no_tags]
     assert rows["c"][tables.CODES] == [no_brand, *no_tags]
-    assert rows["nowhere"][tables.CODES] == [no_brand, *no_tags]
+    assert rows["nowhere"][tables.CODES] == [0, 0, 0]  # no row at all: nothing is known, not even "unknown"
     numbers = {name: row[tables.NUMBERS] for name, row in rows.items()}
     assert numbers == {"a": [-1, 0], "b": [1, 0], "c": [0, 1], "d": [100, 0], "nowhere": [0, 1]}
     assert rows["c"][tables.VECTOR] == [3.0, 4.0]
