@@ -179,6 +179,7 @@ def _train_neural(spark: "SparkSession", config: NeuralConfig, request: Request,
         "stop_after": stop_after,
         "out": str(out),
     }
+    request.checkpoints.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = run_training(
         spark, train_process, arguments, config.training.num_processes, shared=request.checkpoints
     )

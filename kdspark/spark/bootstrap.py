@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _SUMS = "sums"
 _UNMATCHED = "unmatched"
 _PAIR = "pair"
+_MOST_PARTITIONS = 16
 Key = tuple[str, ...]
 
 
@@ -140,7 +141,8 @@ def _replicates(
     keys = [F.col(name).cast("string").alias(name) for name in by]
     rows = frame.select(tables.USER_IDX, *keys, *map(_column, names)).dropna(subset=list(by) or [tables.USER_IDX])
     schema = ", ".join([*(f"`{name}` STRING" for name in by), f"{_SUMS} BINARY"])
-    parts = rows.mapInArrow(_PartialSums(tuple(by), tuple(names), n_bootstrap, seed), schema)
+    # A block of sums is about a megabyte per partition and group, and all of them meet in one task.
+    parts = rows.coalesce(_MOST_PARTITIONS).mapInArrow(_PartialSums(tuple(by), tuple(names), n_bootstrap, seed), schema)
     totals = parts.repartition(1).mapInArrow(_AddUp(tuple(by)), schema).collect()
     shape = (2, n_bootstrap + 1, 1 + len(names))
     found = {}

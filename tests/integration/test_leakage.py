@@ -40,8 +40,8 @@ def test_future_only_signal_gives_no_gain(spark: SparkSession, tmp_path: Path) -
     config["data"] = {
         "interactions": {"paths": str(tmp_path / "log.csv"), "format": "csv"},
         "columns": {"user": "user", "item": "item", "timestamp": "time"},
-        "features": {"history_length": 20},
-        "examples": {"history_length": 10, "max_positions": 10},
+        "features": {"history_length": 50},
+        "examples": {"history_length": 20, "max_positions": 10},
     }
     runner = night(spark, tmp_path / "root", config)
     prepared = runner.output("prepare")

@@ -59,3 +59,33 @@ def test_log_without_order_and_a_provided_split(spark: SparkSession, tmp_path: P
     assert models["teacher"]["metrics"]["ndcg@10"]["value"] > models["popularity"]["metrics"]["ndcg@10"]["value"]
     rows = pd.read_parquet(latest_table(str(tmp_path / "root")))
     assert rows["user_id"].dtype == "int64"
+
+
+def test_json_temporal_split_and_a_pretrained_teacher(spark: SparkSession, tmp_path: Path) -> None:
+    log = pd.read_csv(small_log(tmp_path, users=60), sep="\t").rename(columns=lambda name: name.split(":")[0])
+    log.to_json(tmp_path / "log.json", orient="records", lines=True)
+    with (tmp_path / "log.json").open("a") as file:
+        file.write('{"user_id": 1, "item_id"\n{"user_id": null, "item_id": 5, "timestamp": 880000000}\n')
+    config = small_config(tmp_path / "log.json")
+    config["data"]["interactions"] = {"paths": str(tmp_path / "log.json"), "format": "json"}
+    config["data"]["columns"] = {"user": "user_id", "item": "item_id", "timestamp": "timestamp", "weight": "rating"}
+    config["data"]["split"] = {"kind": "temporal", "valid_days": 20, "test_days": 20}
+    config["teacher"] = {"kind": "ease"}
+    first = night(spark, tmp_path / "root", config)
+    quarantine = pd.read_parquet(first.output("prepare") / "quarantine").set_index("reason")["raw_row"]
+    assert set(quarantine.index) == {"malformed row", "null or blank user id"}
+    assert quarantine["malformed row"] == '{"user_id": 1, "item_id"'
+    events = pd.read_parquet(first.output("prepare") / "interactions")
+    ranges = events.groupby("split")["ts"].agg(["min", "max"])
+    assert ranges.loc["train", "max"] < ranges.loc["valid", "min"]
+    assert ranges.loc["valid", "max"] < ranges.loc["test", "min"]
+
+    config["teacher"] = {"kind": "pretrained", "path": str(first.output("train_teacher") / "model")}
+    training = config["student"]["training"]
+    config["student"] = {"kind": "two_tower", "dim": 8, "hidden": 8, "history_length": 20, "training": training}
+    later = night(spark, tmp_path / "root", config, "1998-04-24")
+    digests = [read_json(run.output("train_teacher") / "model" / "model.json")["sha256"] for run in (first, later)]
+    assert digests[0] == digests[1]
+    described = read_json(later.output("train_student") / "model" / "model.json")["model"]
+    assert described["config"]["user_features"]
+    assert described["user_sizes"]["n_codes"] > 1
