@@ -1,6 +1,6 @@
 """Parquet tables from disk as fixed-shape torch batches, through Petastorm. The only module that names petastorm.
 
-Lay the tables out in row groups of a few thousand rows (write_table aims at 8 MiB): the row group is the unit that
+Lay the tables out in row groups of a few thousand rows (write_table aims at 2 MiB): the row group is the unit that
 is read, sharded and shuffled. There must be at least one per process, and several per process keep shards even.
 
 Why not `make_batch_reader` and `BatchedDataLoader` as they come: they stack lists row by row (2.7 times slower on rows
