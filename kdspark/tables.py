@@ -59,6 +59,7 @@ MODEL = "model"
 ITEMS = "items"
 SCORES = "scores"
 TRUTH = "truth"
+ACCURACY = ("recall", "precision", "f1", "ndcg", "hit_rate", "map", "mrr")  # columns are "<name>@<k>"
 
 # quarantine
 SOURCE_FILE = "source_file"

@@ -58,9 +58,9 @@ def serving_bundle(model_folder: Path, items: Path, trained_items: Path, out: Pa
         trained_items: table "items" of the scope that the model was trained on.
     """
     catalogue = load_items(items)
-    trained_N = load_items(trained_items).n_events > 0
     model = load_model(model_folder, catalogue)
-    if not model.scores_new_items:
+    if trained_items != items and not model.scores_new_items:
+        trained_N = load_items(trained_items).n_events > 0
         fresh = len(catalogue) - len(trained_N)
         trained_N = np.concatenate([trained_N.numpy(), np.zeros(fresh, bool)])
         counts_N = np.where(trained_N, catalogue.n_events.numpy(), 0)

@@ -14,8 +14,7 @@ from kdspark.config.models import (
     SequenceConfig,
     StudentConfig,
 )
-
-METRICS = ("recall", "precision", "f1", "ndcg", "hit_rate", "map", "mrr")
+from kdspark.tables import ACCURACY
 
 
 class SoftLabelsConfig(Strict):
@@ -122,8 +121,8 @@ class Config(Strict):
     @model_validator(mode="after")
     def _sections_fit(self) -> "Config":
         name, _, k = self.gate.metric.partition("@")
-        if name not in METRICS or k not in {str(cut) for cut in self.evaluation.ks}:
-            raise ValueError(f"`gate.metric`: {self.gate.metric!r} is not among {METRICS} at `evaluation.ks`")
+        if name not in ACCURACY or k not in {str(cut) for cut in self.evaluation.ks}:
+            raise ValueError(f"`gate.metric`: {self.gate.metric!r} is not among {ACCURACY} at `evaluation.ks`")
         kinds = [baseline.kind for baseline in self.baselines]
         if len(set(kinds)) < len(kinds):
             raise ValueError("`baselines` holds one kind twice")

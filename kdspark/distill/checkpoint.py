@@ -14,8 +14,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from kdspark.errors import ModelError
-from kdspark.models.storage import read_tensors, write_bytes
-from kdspark.workspace import read_json, write_json
+from kdspark.models.storage import read_tensors
+from kdspark.workspace import read_json, write_bytes, write_json
 
 _KEPT = 2
 _log = logging.getLogger(__name__)

@@ -65,7 +65,6 @@ class Trainer:
         device: where the model and the batches go.
         title: of the progress bar.
         stop_after: end after that many epochs, on the schedule of all of `config.epochs`.
-        fingerprint: further facts that a checkpoint must agree on, such as the digest of the training data.
     """
 
     objective: ExampleObjective | SequenceObjective
@@ -78,7 +77,6 @@ class Trainer:
     device: str = "cpu"
     title: str = "training"
     stop_after: int | None = None
-    fingerprint: str = ""
 
     def fit(self) -> TrainingResult:
         """Train, and leave the best weights in the objective's model, in evaluation mode.
@@ -209,7 +207,7 @@ class Trainer:
         return TrainingResult(**state["result"]), int(state["done"])
 
     def _key(self) -> str:
-        facts = self.config.digest(), self.seed, self.steps_per_epoch, self.fingerprint
+        facts = self.config.digest(), self.seed, self.steps_per_epoch
         return ":".join(map(str, (*facts, self._model().n_params)))
 
     def _total_steps(self) -> int:

@@ -7,8 +7,6 @@ Legend: N items, D dims.
 """
 
 import hashlib
-import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,7 @@ from kdspark.errors import ModelError
 from kdspark.models.batch import ItemTable, UserBatch
 from kdspark.models.build import from_description
 from kdspark.models.recommender import Recommender
-from kdspark.workspace import read_json, write_json
+from kdspark.workspace import read_json, write_bytes, write_json
 
 FORMAT = 1
 META_FILE, TENSORS_FILE = "model.json", "model.safetensors"
@@ -180,19 +178,6 @@ def _read(folder: Path, role: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if description.get("role") != role:
         raise ModelError(f"{folder} holds a {description.get('role')!r}, not a {role!r}.", "Name the right folder.")
     return description, read_tensors(folder / TENSORS_FILE, str(description.get("sha256")))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones: temp file, fsync, rename."""
-    temporary = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:

@@ -25,11 +25,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kdspark.errors import ModelError
+from kdspark.tables import ACCURACY
 
 Csr = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.integer[Any]]]
 PerUser = dict[str, npt.NDArray[np.float64]]
 
-NAMES = ("recall", "precision", "f1", "ndcg", "hit_rate", "map", "mrr")
+NAMES = ACCURACY
 
 
 def user_metrics(items_BK: npt.NDArray[np.integer[Any]], truth: Csr, ks: Sequence[int]) -> PerUser:

@@ -8,7 +8,7 @@ ROOT/published/<date>/<run_id>/    recommendations/ and manifest.json; never cha
 ROOT/latest.json                   the pointer to the newest published run; replaced by an atomic rename
 """
 
-from kdspark.workspace.files import digest_of, read_json, sha256_file, write_json
+from kdspark.workspace.files import digest_of, read_json, sha256_file, write_bytes, write_json
 from kdspark.workspace.layout import Manifest, Workspace, parse_date
 from kdspark.workspace.published import Published, latest_published, publish_run, published_before
 
@@ -23,5 +23,6 @@ __all__ = [
     "published_before",
     "read_json",
     "sha256_file",
+    "write_bytes",
     "write_json",
 ]
