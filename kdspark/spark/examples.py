@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.config import ExamplesConfig
 from kdspark.spark.features import padded
+from kdspark.spark.order import latest_first
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -35,10 +35,9 @@ def build_examples(events: "DataFrame", users: "DataFrame", config: ExamplesConf
 
 def _sequences(events: "DataFrame", reach: int) -> "DataFrame":
     """(user_idx, sequence, n, first): the latest `reach` items, oldest first; n events in all, `first` of them cut."""
-    latest_first = Window.partitionBy(tables.USER_IDX).orderBy(F.desc_nulls_last(tables.TS), F.desc(tables.ITEM_IDX))
     recent = F.when(F.col("place") <= reach, F.struct("place", tables.ITEM_IDX))
     grouped = (
-        events.withColumn("place", F.row_number().over(latest_first))
+        events.withColumn("place", F.row_number().over(latest_first()))
         .groupBy(tables.USER_IDX)
         .agg(F.count("*").cast("int").alias(_COUNT), F.sort_array(F.collect_list(recent), asc=False).alias("recent"))
     )

@@ -7,11 +7,11 @@ the log's events costs no more memory than any other.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.spark.numbers import Scale, scale_of
+from kdspark.spark.order import latest_first
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -52,8 +52,7 @@ def build_users(events: "DataFrame", static: "DataFrame", history_length: int, c
         static: (user_idx, user_id, codes, numbers, vector) of the whole vocabulary.
         history_length: L; histories are the last L items, oldest first, padded on the left.
     """
-    latest_first = Window.partitionBy(tables.USER_IDX).orderBy(F.desc_nulls_last(tables.TS), F.desc(tables.ITEM_IDX))
-    place = F.row_number().over(latest_first)
+    place = F.row_number().over(latest_first())
     recent = F.when(F.col("place") <= history_length, F.struct("place", tables.ITEM_IDX))
     grouped = (
         events.withColumn("place", place)

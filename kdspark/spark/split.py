@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from kdspark import tables
 from kdspark.config import SplitConfig
 from kdspark.errors import InputError
+from kdspark.spark.order import latest_first
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -29,8 +30,8 @@ def split_events(
 ) -> "DataFrame":
     """Add column `split`; see `SplitConfig` for what each kind means.
 
-    Ties in time are broken by item_idx; random numbers are hashes of (user, item, seed): the same split for any
-    partitioning.
+    Ties in time are broken by a hash of (user, item), see `order`; random numbers are hashes of (user, item, seed):
+    the same split for any partitioning.
 
     Args:
         valid, test: with kind "provided", the events given for them (valid may be None).
@@ -64,10 +65,9 @@ def check_split(counts: dict[str, int]) -> None:
 
 
 def _leave_one_out(events: "DataFrame", config: SplitConfig) -> "DataFrame":
-    latest_first = Window.partitionBy(tables.USER_IDX).orderBy(F.desc(tables.TS), F.desc(tables.ITEM_IDX))
     everything = Window.partitionBy(tables.USER_IDX)
     held_out = config.n_test + config.n_valid
-    place = F.row_number().over(latest_first)
+    place = F.row_number().over(latest_first())
     enough = F.count("*").over(everything) > held_out
     part = F.when(enough & (place <= config.n_test), tables.TEST).when(enough & (place <= held_out), tables.VALID)
     return events.withColumn(tables.SPLIT, part.otherwise(tables.TRAIN))
