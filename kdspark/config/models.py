@@ -64,7 +64,10 @@ class MFConfig(NeuralConfig):
 
 
 class BagConfig(NeuralConfig):
-    """MF whose user vector is a weighted bag of history items (as FISM, Kabbur et al., 2013): no user table."""
+    """MF whose user vector is a weighted bag of history items (as FISM, Kabbur et al., 2013): no user table.
+
+    The weights are learned, one per recency and dimension.
+    """
 
     kind: Literal["bag"] = "bag"
     history_length: int = Field(50, ge=1)

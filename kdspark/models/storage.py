@@ -25,7 +25,7 @@ from kdspark.models.build import from_description
 from kdspark.models.recommender import Recommender
 from kdspark.workspace import read_json, write_bytes, write_json
 
-FORMAT = 1
+FORMAT = 2
 META_FILE, TENSORS_FILE = "model.json", "model.safetensors"
 _USER_SIDE = "user_side."
 

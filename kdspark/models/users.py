@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from kdspark.models.batch import FeatureSizes, UserBatch
 from kdspark.models.dropout import Dropout
 from kdspark.models.features import FeatureTower
-from kdspark.models.history import align_left, align_right, at_last, drop_items, lookup, position_mask
+from kdspark.models.history import align_left, align_right, at_last, drop_items, lookup
+from kdspark.tables import PAD
 
 
 class UserEncoder(nn.Module, ABC):
@@ -69,16 +70,19 @@ class HistoryEncoder(UserEncoder):
 
 
 class BagEncoder(HistoryEncoder):
-    """Weighted sum of the history's item vectors, one learned weight per recency, then a residual linear map.
+    """Weighted sum of the history's item vectors, then a residual linear map.
 
-    The sum is divided by the square root of the weights' sum (between a sum and a mean, as FISM's alpha = 1/2,
-    Kabbur et al., KDD'13), so that longer histories speak louder, but not in proportion.
+    Each dimension has a weight per recency of its own (a depthwise convolution over the whole window), so that some
+    dimensions can follow what a user is after now, and others what the user has always liked. The sum is divided by
+    the square root of the weights' sum (between a sum and a mean, as FISM's alpha = 1/2, Kabbur et al., KDD'13), so
+    that longer histories speak louder, but not in proportion.
     """
 
     def __init__(self, dim: int, window: int, dropout: float, input_dropout: float) -> None:
         super().__init__(window, input_dropout)
-        # log-weight of the n-th latest item; starts as a gentle decay
-        self.log_weights = nn.Parameter(-torch.arange(window, dtype=torch.float32) / window)
+        # log-weight of the n-th latest item in each dimension; starts as a gentle decay
+        decay_W1 = -torch.arange(window, dtype=torch.float32)[:, None] / window
+        self.log_weights = nn.Parameter(decay_W1.repeat(1, dim))
         self.mix = nn.Linear(dim, dim)
         self.dropout = Dropout(dropout)
         nn.init.zeros_(self.mix.bias)
@@ -86,10 +90,13 @@ class BagEncoder(HistoryEncoder):
     def forward(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
         items_BW, lengths_B = self.inputs(batch, known_items)
         width = items_BW.shape[1]
-        recency_BW = (lengths_B[:, None] - 1 - torch.arange(width, device=items_BW.device)).clamp(min=0)
-        weights_BW = self.log_weights.exp()[recency_BW] * position_mask(lengths_B, width)
-        summed_BD = torch.einsum("bw,bwd->bd", weights_BW, lookup(items_ND, items_BW))
-        bag_BD = self.dropout(summed_BD / weights_BW.sum(dim=1, keepdim=True).clamp(min=1e-6).sqrt())
+        column_BW = lengths_B[:, None] - 1 - torch.arange(width, device=items_BW.device)
+        present_BW = column_BW >= 0
+        latest_first_BW = torch.where(present_BW, items_BW.gather(1, column_BW.clamp(min=0)), PAD)
+        weights_WD = self.log_weights[:width].exp()
+        summed_BD = torch.einsum("bwd,wd->bd", lookup(items_ND, latest_first_BW), weights_WD)
+        total_BD = present_BW.to(weights_WD.dtype) @ weights_WD
+        bag_BD = self.dropout(summed_BD / total_BD.clamp(min=1e-6).sqrt())
         out: Tensor = bag_BD + self.mix(bag_BD)
         return out * (lengths_B > 0)[:, None]
 
