@@ -23,6 +23,7 @@ from kdspark.distill.trainer import Trainer
 from kdspark.errors import TrainingError
 from kdspark.models.batch import FeatureSizes, UserBatch
 from kdspark.models.build import build_model
+from kdspark.models.memory import require_memory
 from kdspark.models.storage import save_model
 from kdspark.workspace import read_json
 
@@ -65,6 +66,7 @@ def train_process(
     folder = Path(rows) if rows else (source.users(scope) if sequences else source.examples(scope))
     loss = DistillConfig.model_validate(distill if distill is not None else {"lambda": 0.0})
     mask_history = source.examples_kind == "next_item" and not source.repeats
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     objective: SequenceObjective | ExampleObjective
     if sequences:
         objective = SequenceObjective(model, model_config.training, _window(model_config), not source.repeats)
@@ -73,6 +75,13 @@ def train_process(
     columns = _user_columns(source.user_sizes) + ([] if sequences else [tables.TARGETS])
     columns += [tables.CANDIDATES, tables.LOGITS] if loss.lambda_ > 0 else []
     feed = _feed(folder, columns, model_config.training.batch_size, seed)
+    rows_per_step = min(model_config.training.batch_size, feed.rows)
+    require_memory(
+        objective.step_bytes(rows_per_step),
+        f"{model_config.kind}: a softmax over {source.n_items:,} items for {rows_per_step:,} rows per step",
+        "Set `training.negatives` (a sampled softmax, for example 1024), or lower `training.batch_size`.",
+        device,
+    )
     trainer = Trainer(
         objective,
         lambda epoch: _batches(feed, epoch),
@@ -81,7 +90,7 @@ def train_process(
         seed,
         validate=validator(source, model_config.training, seed) if scope == "train" else None,
         folder=Path(checkpoints),
-        device="cuda" if torch.cuda.is_available() else "cpu",
+        device=device,
         title=f"{model_config.kind}{'' if loss.lambda_ == 0 else ', distilled'}",
         stop_after=stop_after,
     )

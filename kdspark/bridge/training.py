@@ -28,8 +28,9 @@ from kdspark.config import (
     RecommenderConfig,
 )
 from kdspark.models.build import build_model
-from kdspark.models.closed_form import Factors, fit_ease, gram
+from kdspark.models.closed_form import Factors, ease_bytes, fit_ease, gram
 from kdspark.models.ensemble import Ensemble
+from kdspark.models.memory import require_memory
 from kdspark.models.recommender import Recommender
 from kdspark.models.storage import describe_folder, load_model, save_model
 from kdspark.spark.io import read_table
@@ -153,6 +154,11 @@ def _fit(
     if isinstance(config, PretrainedConfig):
         return load_model(Path(config.path), items)
     if isinstance(config, EASEConfig):
+        require_memory(
+            ease_bytes(prepared.n_items),
+            f"ease: item-item matrices of {prepared.n_items:,} items",
+            "Raise `data.filters.min_item_events`, or choose another model: EASE is for thousands of items.",
+        )
         return fit_ease(config, gram(prepared.event_blocks(splits), prepared.n_items), prepared.n_users, items)
     if isinstance(config, ALSConfig):
         scratch = out.with_name(f"{out.name}-factors")

@@ -30,14 +30,12 @@ def validator(prepared: Prepared, config: TrainingConfig, seed: int) -> Callable
     Raises:
         TrainingError: there are no validation events.
     """
-    truth_users, truth_items = _concatenated(prepared, [tables.VALID])
-    if not len(truth_users):
+    sample = _sample(prepared, config.valid_users, seed)
+    if not len(sample):
         raise TrainingError("There are no validation events.", "Choose a split that leaves some.")
-    everyone = np.unique(truth_users)
-    sample = np.sort(everyone[np.argsort(splitmix64(everyone, seed), kind="stable")[: config.valid_users]])
     batch = prepared.user_rows(sample, "train")
     rows = batch.user_idx.numpy()
-    truth = _csr(rows, truth_users, truth_items)
+    truth = _csr(rows, *prepared.events_of(rows, [tables.VALID]))
     nothing = np.empty(0, np.int64)
     seen = _csr(rows, *((nothing, nothing) if prepared.repeats else prepared.events_of(rows, [tables.TRAIN])))
     name = f"ndcg@{config.valid_k}"
@@ -58,11 +56,13 @@ def validator(prepared: Prepared, config: TrainingConfig, seed: int) -> Callable
     return validate
 
 
-def _concatenated(prepared: Prepared, splits: list[str]) -> tuple[Ints, Ints]:
-    blocks = list(prepared.event_blocks(splits))
-    if not blocks:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    return np.concatenate([u for u, _ in blocks]), np.concatenate([i for _, i in blocks])
+def _sample(prepared: Prepared, size: int, seed: int) -> Ints:
+    """The `size` users with validation events whose hashes are smallest, ascending; one file of events at a time."""
+    kept = np.empty(0, np.int64)
+    for users, _ in prepared.event_blocks([tables.VALID]):
+        everyone = np.union1d(kept, users)
+        kept = everyone[np.argsort(splitmix64(everyone, seed), kind="stable")[:size]]
+    return np.sort(kept)
 
 
 def _csr(rows: Ints, users: Ints, items: Ints) -> tuple[Ints, Ints]:

@@ -18,6 +18,10 @@ from kdspark.models.recommender import Recommender
 from kdspark.tables import PAD
 
 LOSS, HARD, SOFT = "loss", "hard", "soft"
+_SOFTMAX_BYTES = 5 * 4 + 1
+"""Per score of a full softmax: scores, masked scores, log-probabilities, gradients of two of them; a mask."""
+_SEEN_BYTES = 2 + 1
+"""Per window column and item: the running count, and whether it is positive."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,13 @@ class SequenceObjective(nn.Module):
         super().__init__()
         self.model, self.training_config, self.window = model, training, window
         self.mask_history = mask_history
+
+    def step_bytes(self, rows: int) -> int:
+        """Least memory that the scores of a step with `rows` users take; 0 where the softmax is sampled."""
+        if self.training_config.negatives > 0:
+            return 0
+        per_item = _SOFTMAX_BYTES + (_SEEN_BYTES * self.window if self.mask_history else 0)
+        return rows * self.model.n_catalogue * per_item
 
     def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
         """{"loss", "hard"}, in nats."""
@@ -129,6 +140,10 @@ class ExampleObjective(nn.Module):
             parts[SOFT] = self._soft(batch, users_BD, items_ND, scores_BN)
             total = total + self.distill.lambda_ * self.distill.temperature**2 * parts[SOFT]
         return {LOSS: total} | {name: part.detach() for name, part in parts.items()}
+
+    def step_bytes(self, rows: int) -> int:
+        """Least memory that the scores of a step with `rows` rows take; 0 where the softmax is sampled."""
+        return rows * self.model.n_catalogue * _SOFTMAX_BYTES if self._needs_full() else 0
 
     def _needs_full(self) -> bool:
         soft = self.distill.lambda_ > 0 and self.distill.candidates == "catalogue"

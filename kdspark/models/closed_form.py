@@ -137,6 +137,11 @@ class EASE(Recommender):
         return {"kind": self.kind, "config": config, "n_users": self.n_users, "n_items": self.n_items}
 
 
+def ease_bytes(n_items: int) -> int:
+    """Least memory of fitting EASE: the Gram matrix, its regularised copy and its factor, float64 [N, N] each."""
+    return 3 * 8 * n_items**2
+
+
 def fit_ease(config: EASEConfig, gram_NN: npt.NDArray[np.float64], n_users: int, items: ItemTable) -> EASE:
     """Closed-form solution from the Gram matrix G = X'X: P = (G + l2 I)^-1, B = -P / diag(P), zero diagonal.
 
