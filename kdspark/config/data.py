@@ -11,7 +11,11 @@ TimestampUnit = Literal["s", "ms", "us", "timestamp", "ordinal"]
 
 
 class SourceConfig(Strict):
-    """Files of one kind: paths or globs, format, and the reader's options."""
+    """Files of one kind: paths or globs, format, and the reader's options.
+
+    Folders named `key=value` (Hive partitions, as in events/dt=2026-11-01/) are text columns, whether `paths` name the
+    root, some of the folders or the files; a column of that name in the files themselves wins.
+    """
 
     paths: Annotated[list[str], Field(min_length=1)]
     format: Format = "parquet"
