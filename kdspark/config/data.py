@@ -82,7 +82,8 @@ class SplitConfig(Strict):
         fewer than `n_test + n_valid + 1` events keep all of theirs in train.
     temporal: the last `test_days` before the night's end are test, the `valid_days` before them valid (UTC).
     random: by hash of (user, item, seed), `valid_fraction` and `test_fraction` of the events.
-    provided: `data.interactions` is train; `valid` (optional: else cut from train by hash) and `test` are read here.
+    provided: `data.interactions` is train; `valid` (optional: else cut from train by hash) and `test` are read here,
+        with ids of the same types (whole numbers of any width).
     """
 
     kind: Literal["leave_one_out", "temporal", "random", "provided"] = "leave_one_out"

@@ -4,6 +4,7 @@ The raw files are read once: every row is normalised and marked, good or bad, an
 from there, so files that arrive meanwhile change nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
+    DataType,
     DateType,
     DecimalType,
     IntegralType,
@@ -24,6 +26,7 @@ from pyspark.sql.types import (
 from kdspark import tables
 from kdspark.config import ColumnsConfig, SourceConfig
 from kdspark.errors import InputError
+from kdspark.spark.id_types import check_ids_meet, id_problem
 from kdspark.spark.io import literal, uri
 from kdspark.spark.sources import CORRUPT, SourceFile, list_files, quoted, read_source, require_columns, unreadable
 
@@ -34,6 +37,7 @@ MALFORMED = "malformed row"
 FUTURE = "after the night's end"
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _YEAR_10000_US = 253_402_300_800 * 1_000_000
+_ID_KEYS = {tables.USER_ID: "user", tables.ITEM_ID: "item"}
 _ID_TYPES = (StringType, IntegralType, DecimalType, DateType)
 _CLOCK_TYPES = (StringType, TimestampType, TimestampNTZType, DateType)
 _NUMBER_TYPES = (StringType, NumericType)
@@ -55,6 +59,11 @@ class Ingested:
     counts: dict[str, int]
     files: list[SourceFile]
 
+    @property
+    def id_types(self) -> dict[str, DataType]:
+        """USER_ID and ITEM_ID -> their type."""
+        return {name: self.events.schema[name].dataType for name in _ID_KEYS}
+
 
 def read_interactions(
     spark: "SparkSession",
@@ -64,6 +73,7 @@ def read_interactions(
     max_bad_fraction: float,
     scratch: Path,
     optional_clock: bool = False,
+    id_types: Mapping[str, DataType] | None = None,
 ) -> Ingested:
     """Read, normalise and judge every row of an interaction log.
 
@@ -73,6 +83,9 @@ def read_interactions(
         max_bad_fraction: share of bad rows above which the night fails.
         scratch: folder for the normalised rows; must outlive the result.
         optional_clock: timestamp and weight may be missing, as in a provided test file of bare pairs.
+        id_types: USER_ID and ITEM_ID -> the type they are to have, that of the log these rows go with. Whole numbers
+            are cast (one that does not fit is a bad row); any other difference is an error, since "7" and "007" are
+            two ids as text and one as a number.
 
     Raises:
         InputError: a missing or mistyped column, unreadable file, too many bad rows, or nothing left.
@@ -83,8 +96,14 @@ def read_interactions(
         given = {name: None for name in ("timestamp", "weight") if getattr(columns, name) not in frame.columns}
         columns = columns.model_copy(update=given)
     _check_columns(frame, columns, source)
+    ids = {name: frame.schema[getattr(columns, key)].dataType for name, key in _ID_KEYS.items()}
+    if id_types is not None:
+        for name, key in _ID_KEYS.items():
+            what = f"{', '.join(source.paths)}: column {getattr(columns, key)!r} (`data.columns.{key}`)"
+            check_ids_meet(what, ids[name], id_types[name])
+        ids = dict(id_types)
     try:
-        _normalised(frame, columns, end_us).write.parquet(uri(scratch))
+        _normalised(frame, columns, ids, end_us).write.parquet(uri(scratch))
     except (PySparkException, Py4JJavaError) as error:
         raise unreadable(source, error) from error
     rows = spark.read.parquet(literal(uri(scratch)))
@@ -105,7 +124,7 @@ def _check_columns(frame: "DataFrame", columns: ColumnsConfig, source: SourceCon
     if columns.weight is not None:
         names["data.columns.weight"] = columns.weight
     require_columns(frame, names, source)
-    for key in ("user", "item"):
+    for key in _ID_KEYS.values():
         name = getattr(columns, key)
         kind = frame.schema[name].dataType
         if not isinstance(kind, _ID_TYPES):
@@ -128,7 +147,7 @@ def _check_columns(frame: "DataFrame", columns: ColumnsConfig, source: SourceCon
         )
 
 
-def _normalised(frame: "DataFrame", columns: ColumnsConfig, end_us: int) -> "DataFrame":
+def _normalised(frame: "DataFrame", columns: ColumnsConfig, ids: Mapping[str, DataType], end_us: int) -> "DataFrame":
     raw = F.to_json(F.struct(*[quoted(name) for name in frame.columns if name != CORRUPT]))
     ts, ts_problem = _timestamp(columns)
     weight, weight_problem = _weight(columns)
@@ -136,29 +155,21 @@ def _normalised(frame: "DataFrame", columns: ColumnsConfig, end_us: int) -> "Dat
     malformed = F.col(CORRUPT).isNotNull() if CORRUPT in frame.columns else F.lit(False)
     reason = F.coalesce(
         F.when(malformed, MALFORMED),
-        _id_problem(frame, columns.user, "user"),
-        _id_problem(frame, columns.item, "item"),
+        id_problem(columns.user, ids[tables.USER_ID], "user"),
+        id_problem(columns.item, ids[tables.ITEM_ID], "item"),
         ts_problem,
         weight_problem,
         F.when(ts >= end_us, FUTURE) if columns.timestamp_unit != "ordinal" else F.lit(None).cast("string"),
     )
     return frame.select(
-        quoted(columns.user).alias(tables.USER_ID),
-        quoted(columns.item).alias(tables.ITEM_ID),
+        quoted(columns.user).try_cast(ids[tables.USER_ID]).alias(tables.USER_ID),
+        quoted(columns.item).try_cast(ids[tables.ITEM_ID]).alias(tables.ITEM_ID),
         ts.alias(tables.TS),
         weight.alias(tables.WEIGHT),
         reason.alias(tables.REASON),
         F.input_file_name().alias(tables.SOURCE_FILE),
         F.when(reason.isNotNull(), text).alias(tables.RAW_ROW),  # only bad rows pay for their text
     )
-
-
-def _id_problem(frame: "DataFrame", name: str, side: str) -> "Column":
-    column = quoted(name)
-    missing = column.isNull()
-    if isinstance(frame.schema[name].dataType, StringType):
-        missing = missing | (F.trim(column) == "")
-    return F.when(missing, f"null or blank {side} id")
 
 
 def _timestamp(columns: ColumnsConfig) -> tuple["Column", "Column"]:

@@ -129,20 +129,20 @@ class _Builder:
 
     def _read_logs(self) -> dict[str, Ingested]:
         sources = {"interactions": self.data.interactions, "valid": self.data.split.valid, "test": self.data.split.test}
-        share = self.data.filters.max_bad_fraction
-        return {
-            name: read_interactions(
-                self.spark,
-                source,
-                self.data.columns,
-                self.night.end_us,
-                share,
-                self.scratch / f"raw-{name}",
-                optional_clock=name != "interactions",
-            )
-            for name, source in sources.items()
-            if source is not None
-        }
+        logs: dict[str, Ingested] = {}
+        for name, source in sources.items():
+            if source is not None:
+                logs[name] = read_interactions(
+                    self.spark,
+                    source,
+                    self.data.columns,
+                    self.night.end_us,
+                    self.data.filters.max_bad_fraction,
+                    self.scratch / f"raw-{name}",
+                    optional_clock=name != "interactions",
+                    id_types=logs["interactions"].id_types if logs else None,
+                )
+        return logs
 
     def _read_sides(self, events: "DataFrame") -> dict[str, "DataFrame"]:
         found = {}
