@@ -64,7 +64,7 @@ class FiltersConfig(Strict):
         repeats: a user's later events on the same item: keep all, or only the first or last one. Exact duplicates
             (same user, item and timestamp) always count once.
         min_user_events, min_item_events: minimum counts; applied once, or until nothing changes if `k_core`.
-        max_bad_fraction: above this share of quarantined rows the night fails.
+        max_bad_fraction: above this share of quarantined rows in a log, or in a user or item table, the night fails.
     """
 
     min_weight: float | None = None

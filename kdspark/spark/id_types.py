@@ -5,7 +5,7 @@
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType, DecimalType, IntegralType, StringType
+from pyspark.sql.types import DataType, DecimalType, FractionalType, IntegralType, StringType
 
 from kdspark.errors import InputError
 from kdspark.spark.sources import quoted
@@ -17,7 +17,7 @@ def check_ids_meet(what: str, found: DataType, wanted: DataType) -> None:
     Args:
         what: file, column and configuration key, to start the message with.
     """
-    if found != wanted and not (_scale(found) == _scale(wanted) is not None):
+    if found != wanted and not (decimal_places(found) == decimal_places(wanted) is not None):
         here, there = found.simpleString(), wanted.simpleString()
         raise InputError(
             f"{what} is {here}, but {there} in `data.interactions`: equal ids would not meet.",
@@ -25,25 +25,28 @@ def check_ids_meet(what: str, found: DataType, wanted: DataType) -> None:
         )
 
 
-def id_problem(name: str, kind: DataType, side: str) -> Column:
+def id_problem(name: str, found: DataType, wanted: DataType, side: str) -> Column:
     """What is wrong with a row's id, or null.
 
     Args:
         name: the column.
-        kind: the type the id is cast to.
+        found, wanted: its type, and the one it is cast to.
         side: "user" or "item".
     """
     column = quoted(name)
     missing = column.isNull()
-    if isinstance(kind, StringType):
-        missing = missing | (F.trim(column.cast(kind)) == "")
+    if isinstance(found, StringType):
+        missing = missing | (F.trim(column) == "")
+    cast = column.try_cast(wanted)
+    lost = cast.isNull()
+    if isinstance(found, FractionalType) and isinstance(wanted, IntegralType):
+        lost = lost | (cast.cast(found) != column)  # a cast cuts off what is behind the point
     return F.coalesce(
-        F.when(missing, f"null or blank {side} id"),
-        F.when(column.try_cast(kind).isNull(), f"{side} id is no {kind.simpleString()}"),
+        F.when(missing, f"null or blank {side} id"), F.when(lost, f"{side} id is no {wanted.simpleString()}")
     )
 
 
-def _scale(kind: DataType) -> int | None:
+def decimal_places(kind: DataType) -> int | None:
     """Digits after the point of an exact number, None for any other type."""
     if isinstance(kind, DecimalType):
         return kind.scale

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     DataType,
@@ -27,13 +25,12 @@ from kdspark import tables
 from kdspark.config import ColumnsConfig, SourceConfig
 from kdspark.errors import InputError
 from kdspark.spark.id_types import check_ids_meet, id_problem
-from kdspark.spark.io import literal, uri
-from kdspark.spark.sources import CORRUPT, SourceFile, list_files, quoted, read_source, require_columns, unreadable
+from kdspark.spark.quarantine import check_bad_rows, count_reasons, write_judged
+from kdspark.spark.sources import SourceFile, list_files, quoted, read_source, require_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-MALFORMED = "malformed row"
 FUTURE = "after the night's end"
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _YEAR_10000_US = 253_402_300_800 * 1_000_000
@@ -102,18 +99,22 @@ def read_interactions(
             what = f"{', '.join(source.paths)}: column {getattr(columns, key)!r} (`data.columns.{key}`)"
             check_ids_meet(what, ids[name], id_types[name])
         ids = dict(id_types)
-    try:
-        _normalised(frame, columns, ids, end_us).write.parquet(uri(scratch))
-    except (PySparkException, Py4JJavaError) as error:
-        raise unreadable(source, error) from error
-    rows = spark.read.parquet(literal(uri(scratch)))
-    by_reason = {row[tables.REASON]: int(row["count"]) for row in rows.groupBy(tables.REASON).count().collect()}
+    rows = _judged(frame, columns, ids, end_us, source, scratch)
+    by_reason = count_reasons(rows)
     good, future = by_reason.pop(None, 0), by_reason.pop(FUTURE, 0)
-    _judge(source, columns, good, future, by_reason, max_bad_fraction)
+    bad_by_reason = {reason: count for reason, count in sorted(by_reason.items()) if reason is not None}
+    total = good + future + sum(bad_by_reason.values())
+    named = f"user {columns.user!r}, item {columns.item!r}, timestamp {columns.timestamp!r}"
+    remedy = "Correct the columns, `timestamp_unit` or the export"
+    check_bad_rows(rows, bad_by_reason, total, max_bad_fraction, source, named, remedy)
+    if not good:
+        late = f" {future:,} rows lie after the night's end." if future else ""
+        raise InputError(
+            f"{', '.join(source.paths)}: the log is empty: no usable row.{late}", "Check `paths` and --date."
+        )
     bad = rows.filter(F.col(tables.REASON).isNotNull() & (F.col(tables.REASON) != FUTURE))
     events = rows.filter(F.col(tables.REASON).isNull()).select(tables.USER_ID, tables.ITEM_ID, tables.TS, tables.WEIGHT)
-    total = good + future + sum(by_reason.values())
-    counts = {"read": total, "good": good, "future": future, **dict(sorted(by_reason.items()))}
+    counts = {"read": total, "good": good, "future": future, **bad_by_reason}
     return Ingested(events, bad.select(*tables.columns("quarantine")), counts, files)
 
 
@@ -147,29 +148,30 @@ def _check_columns(frame: "DataFrame", columns: ColumnsConfig, source: SourceCon
         )
 
 
-def _normalised(frame: "DataFrame", columns: ColumnsConfig, ids: Mapping[str, DataType], end_us: int) -> "DataFrame":
-    raw = F.to_json(F.struct(*[quoted(name) for name in frame.columns if name != CORRUPT]))
+def _judged(
+    frame: "DataFrame",
+    columns: ColumnsConfig,
+    ids: Mapping[str, DataType],
+    end_us: int,
+    source: SourceConfig,
+    scratch: Path,
+) -> "DataFrame":
     ts, ts_problem = _timestamp(columns)
     weight, weight_problem = _weight(columns)
-    text = F.coalesce(F.col(CORRUPT), raw) if CORRUPT in frame.columns else raw
-    malformed = F.col(CORRUPT).isNotNull() if CORRUPT in frame.columns else F.lit(False)
+    problems = [
+        id_problem(name, frame.schema[name].dataType, ids[id_name], key)
+        for id_name, key in _ID_KEYS.items()
+        for name in [getattr(columns, key)]
+    ]
     reason = F.coalesce(
-        F.when(malformed, MALFORMED),
-        id_problem(columns.user, ids[tables.USER_ID], "user"),
-        id_problem(columns.item, ids[tables.ITEM_ID], "item"),
+        *problems,
         ts_problem,
         weight_problem,
         F.when(ts >= end_us, FUTURE) if columns.timestamp_unit != "ordinal" else F.lit(None).cast("string"),
     )
-    return frame.select(
-        quoted(columns.user).try_cast(ids[tables.USER_ID]).alias(tables.USER_ID),
-        quoted(columns.item).try_cast(ids[tables.ITEM_ID]).alias(tables.ITEM_ID),
-        ts.alias(tables.TS),
-        weight.alias(tables.WEIGHT),
-        reason.alias(tables.REASON),
-        F.input_file_name().alias(tables.SOURCE_FILE),
-        F.when(reason.isNotNull(), text).alias(tables.RAW_ROW),  # only bad rows pay for their text
-    )
+    values = [quoted(getattr(columns, key)).try_cast(ids[name]).alias(name) for name, key in _ID_KEYS.items()]
+    values += [ts.alias(tables.TS), weight.alias(tables.WEIGHT)]
+    return write_judged(frame, values, reason, source, scratch)
 
 
 def _timestamp(columns: ColumnsConfig) -> tuple["Column", "Column"]:
@@ -202,20 +204,3 @@ def _weight(columns: ColumnsConfig) -> tuple["Column", "Column"]:
     value = quoted(columns.weight).try_cast("double")
     finite = value.isNotNull() & ~F.isnan(value) & (F.abs(value) < 3e38)
     return F.when(finite, value.cast("float")), F.when(~finite, "null or non-finite weight")
-
-
-def _judge(
-    source: SourceConfig, columns: ColumnsConfig, good: int, future: int, bad: dict[str, int], most: float
-) -> None:
-    paths = ", ".join(source.paths)
-    total = good + future + sum(bad.values())
-    reasons = "; ".join(f"{count:,} x {reason}" for reason, count in sorted(bad.items(), key=lambda kv: -kv[1]))
-    if total and sum(bad.values()) > most * total:
-        named = f"user {columns.user!r}, item {columns.item!r}, timestamp {columns.timestamp!r}"
-        raise InputError(
-            f"{paths}: {sum(bad.values()):,} of {total:,} rows are bad ({reasons}; columns: {named}).",
-            "Correct the columns, `timestamp_unit` or the export; or raise `data.filters.max_bad_fraction`.",
-        )
-    if not good:
-        late = f" {future:,} rows lie after the night's end." if future else ""
-        raise InputError(f"{paths}: the log is empty: no usable row.{late}", "Check `paths` and --date.")

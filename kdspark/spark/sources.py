@@ -84,6 +84,7 @@ def _read(spark: "SparkSession", source: SourceConfig, paths: list[str]) -> "Dat
 
 def _read_csv(spark: "SparkSession", source: SourceConfig, paths: list[str]) -> "DataFrame":
     options: dict[str, Any] = {"sep": source.delimiter, "header": source.header, "columnNameOfCorruptRecord": CORRUPT}
+    options["columnPruning"] = False  # else rows that are malformed in the columns nobody asks for pass as good
     # Header or not, the first file gives the names; enforceSchema=False checks the others' headers against it.
     schema = spark.read.options(**options).csv(paths).schema
     return spark.read.options(**options, enforceSchema=False).schema(_with_corrupt(schema)).csv(paths)

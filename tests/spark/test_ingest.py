@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from decimal import Decimal
 from functools import reduce
+from itertools import count
 
 import pytest
 from pyspark.sql import DataFrame
@@ -11,7 +12,8 @@ from pyspark.sql import DataFrame
 from kdspark import tables
 from kdspark.config import ColumnsConfig
 from kdspark.errors import InputError
-from kdspark.spark.ingest import MALFORMED, read_interactions
+from kdspark.spark.ingest import read_interactions
+from kdspark.spark.quarantine import MALFORMED
 from tests.spark.logs import COLUMNS, END_US, csv, json_lines, parquet
 
 END_S = END_US // 1_000_000
@@ -19,8 +21,10 @@ END_S = END_US // 1_000_000
 
 @pytest.fixture
 def ingest(spark, tmp_path):
+    scratch = (tmp_path / f"scratch{n}" for n in count())
+
     def run(source, columns=COLUMNS, max_bad_fraction=1.0):
-        return read_interactions(spark, source, columns, END_US, max_bad_fraction, tmp_path / "scratch")
+        return read_interactions(spark, source, columns, END_US, max_bad_fraction, next(scratch))
 
     return run
 
@@ -126,6 +130,15 @@ def test_missing_column(ingest, tmp_path):
 def test_too_many_bad_rows_are_counted_by_reason(ingest, tmp_path):
     source = csv(tmp_path / "log.csv", "u,i,t\na,x,1\nb,x,soon\nc,x,2024-01-01\n,x,1\n")
     stops(ingest, source, r"3 of 4 rows are bad \(2 x timestamp is not of unit s; 1 x null or blank user id", most=0.5)
+
+
+def test_the_file_with_most_of_the_bad_rows_is_named(ingest, tmp_path):
+    (tmp_path / "log").mkdir()
+    for name, rows in (("a", "a,x,1\nb,x,-\n"), ("b", ",x,1\nc,x,-\n"), ("c", f"c,x,1\nd,x,{END_S}\ne,x,{END_S}\n")):
+        source = csv(tmp_path / "log" / f"{name}.csv", "u,i,t\n" + rows)
+    source = source.model_copy(update={"paths": [str(tmp_path / "log")]})
+    stops(ingest, source, r"log: 3 of 7 rows are bad .* 2 of them in file:.*/b\.csv\)\. .*max_bad_fraction", most=0.4)
+    assert ingest(source, max_bad_fraction=3 / 7).counts["good"] == 2
 
 
 def test_a_log_with_nothing_usable(ingest, tmp_path):

@@ -5,9 +5,9 @@ import pytest
 from kdspark import tables
 from kdspark.config import FeaturesConfig, SideTableConfig, SourceConfig
 from kdspark.spark.ingest import read_interactions
-from kdspark.spark.side import build_static, read_side
+from kdspark.spark.side import build_static
 from kdspark.spark.sources import read_source
-from tests.spark.logs import COLUMNS, END_US
+from tests.spark.logs import COLUMNS, END_US, side_rows
 
 TEXT = {"csv": "u,i,t\n{u},x,5\n", "json": '{{"u":"{u}","i":"x","t":5}}\n'}
 
@@ -102,7 +102,7 @@ def test_a_side_table_takes_a_category_from_folders(spark, tmp_path):
     for user, country in (("a", "de"), ("b", "fr"), ("c", "de")):
         write(spark, tmp_path / f"country={country}" / user, user)
     side = SideTableConfig(paths=str(tmp_path), format="csv", id="u", categorical=["country"])
-    frame = read_side(spark, side, tables.USER_ID, "string")
+    frame = side_rows(spark, side, tmp_path / "_scratch", tables.USER_ID)
     schema = f"{tables.USER_IDX} INT, {tables.USER_ID} STRING"
     vocabulary = spark.createDataFrame([(0, "a"), (1, "b"), (2, "c")], schema)
     static = build_static(frame, side, FeaturesConfig(), vocabulary, vocabulary.select(tables.USER_IDX), None)

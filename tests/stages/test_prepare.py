@@ -58,3 +58,18 @@ def test_text_ids_of_a_provided_test_file_stop_the_night(spark: SparkSession, tm
     pd.DataFrame({"u": ["3"], "i": ["e"]}).to_parquet(tmp_path / "test.parquet")
     with pytest.raises(InputError, match=r"test\.parquet: column 'u' .* is string, but int in `data\.interactions`"):
         prepare(spark, tmp_path / "root", provided)
+
+
+def test_bad_rows_of_side_tables_are_quarantined_and_counted(spark: SparkSession, tmp_path: Path, provided) -> None:
+    pd.DataFrame({"u": [3], "i": ["e"]}).to_parquet(tmp_path / "test.parquet")
+    (tmp_path / "users.csv").write_text("u,age\n1,30\n2\nno,40\n")
+    users = {"paths": str(tmp_path / "users.csv"), "format": "csv", "id": "u", "numeric": ["age"]}
+    with pytest.raises(InputError, match=r"users\.csv: 2 of 3 rows are bad"):
+        prepare(spark, tmp_path / "root", {**provided, "users": users})
+    tolerant = {**provided, "users": users, "filters": {"max_bad_fraction": 0.7}}
+    runner = prepare(spark, tmp_path / "root", tolerant)
+    manifest, bad = runner.manifest("prepare"), pd.read_parquet(runner.output("prepare") / "quarantine")
+    assert manifest.rows["quarantine"] == 2
+    assert manifest.facts["input"]["users"] == {"read": 3, "good": 1, "malformed row": 1, "user id is no int": 1}
+    assert [Path(file["path"]).name for file in manifest.facts["files"]["users"]] == ["users.csv"]
+    assert set(bad["raw_row"]) == {"2", '{"u":"no","age":"40"}'}
