@@ -15,6 +15,7 @@ from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night
 from kdspark.workspace import Workspace, parse_date
 
+pytestmark = pytest.mark.slow
 DATE = "2024-01-02"
 
 
@@ -23,7 +24,7 @@ def prepare(spark: SparkSession, root: Path, data: dict[str, Any], date: str = D
     config = {
         "data": data,
         "teacher": {"kind": "ease"},
-        "student": {"kind": "bag", "dim": 4},
+        "student": {"kind": "bag", "dim": 4, "history_length": 4},
         "scoring": {"k": 1},
         "evaluation": {"ks": [1]},
         "gate": {"metric": "ndcg@1"},
