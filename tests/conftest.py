@@ -1,13 +1,18 @@
-"""One Spark session for all tests, started when the first test asks for it."""
+"""One Spark session for all tests, started when the first test asks for it; no test fails for being slow."""
 
 import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from pyspark.sql import SparkSession
 
 from kdspark.config import SparkConfig
 from kdspark.spark.session import build_session
+
+# A first example pays for imports and a busy machine; a deadline would make it red by chance.
+settings.register_profile("kdspark", deadline=None)
+settings.load_profile("kdspark")
 
 _SETTINGS = {
     "spark.ui.enabled": "false",

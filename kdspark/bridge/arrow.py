@@ -36,14 +36,6 @@ def fixed_lists(batch: pa.RecordBatch, column: str, dtype: npt.DTypeLike) -> npt
     return np.asarray(flat.to_numpy(zero_copy_only=False), dtype).reshape(rows, length)
 
 
-def ragged_lists(batch: pa.RecordBatch, column: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """A list<int> column as CSR (indptr [B+1], indices); null lists are empty."""
-    array = batch.column(column)
-    lengths = np.asarray(array.value_lengths().fill_null(0), np.int64)
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return indptr, np.asarray(array.flatten(), np.int64)
-
-
 def list_array(values_BL: npt.NDArray[Any], arrow_type: pa.DataType) -> pa.ListArray:
     """An array [B, L] as a list column."""
     rows, length = values_BL.shape

@@ -17,9 +17,10 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from kdspark import tables
-from kdspark.bridge.arrow import compact_lists, ragged_lists, rebatch, user_batch
+from kdspark.bridge.arrow import compact_lists, rebatch, user_batch
 from kdspark.bridge.shipping import Shipped, ship
 from kdspark.ranking.topk import top_k
+from kdspark.spark.lists import ragged_lists
 
 if TYPE_CHECKING:
     from pyspark.accumulators import Accumulator
@@ -103,7 +104,7 @@ class _RankTask:
         users = user_batch(batch).pad_to(self.batch_size)
         users_BD, known_B = encode(serving, users)
         encoded = perf_counter()
-        seen = ragged_lists(batch, SEEN) if self.with_seen else None
+        seen = ragged_lists(batch.column(SEEN)) if self.with_seen else None
         if seen is not None:
             seen = _pad_csr(seen, self.batch_size)
         items_BK, scores_BK = top_k(

@@ -11,7 +11,11 @@ TimestampUnit = Literal["s", "ms", "us", "timestamp", "ordinal"]
 
 
 class SourceConfig(Strict):
-    """Files of one kind: paths or globs, format, and the reader's options."""
+    """Files of one kind: paths or globs, format, and the reader's options.
+
+    Folders named `key=value` (Hive partitions, as in events/dt=2026-11-01/) are text columns, whether `paths` name the
+    root, some of the folders or the files; a column of that name in the files themselves wins.
+    """
 
     paths: Annotated[list[str], Field(min_length=1)]
     format: Format = "parquet"
@@ -60,7 +64,7 @@ class FiltersConfig(Strict):
         repeats: a user's later events on the same item: keep all, or only the first or last one. Exact duplicates
             (same user, item and timestamp) always count once.
         min_user_events, min_item_events: minimum counts; applied once, or until nothing changes if `k_core`.
-        max_bad_fraction: above this share of quarantined rows the night fails.
+        max_bad_fraction: above this share of quarantined rows in a log, or in a user or item table, the night fails.
     """
 
     min_weight: float | None = None
@@ -78,7 +82,8 @@ class SplitConfig(Strict):
         fewer than `n_test + n_valid + 1` events keep all of theirs in train.
     temporal: the last `test_days` before the night's end are test, the `valid_days` before them valid (UTC).
     random: by hash of (user, item, seed), `valid_fraction` and `test_fraction` of the events.
-    provided: `data.interactions` is train; `valid` (optional: else cut from train by hash) and `test` are read here.
+    provided: `data.interactions` is train; `valid` (optional: else cut from train by hash) and `test` are read here,
+        with ids of the same types (whole numbers of any width).
     """
 
     kind: Literal["leave_one_out", "temporal", "random", "provided"] = "leave_one_out"

@@ -4,14 +4,14 @@ The raw files are read once: every row is normalised and marked, good or bad, an
 from there, so files that arrive meanwhile change nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
+    DataType,
     DateType,
     DecimalType,
     IntegralType,
@@ -24,16 +24,17 @@ from pyspark.sql.types import (
 from kdspark import tables
 from kdspark.config import ColumnsConfig, SourceConfig
 from kdspark.errors import InputError
-from kdspark.spark.io import literal, uri
-from kdspark.spark.sources import CORRUPT, SourceFile, list_files, quoted, read_source, require_columns, unreadable
+from kdspark.spark.id_types import check_ids_meet, id_problem
+from kdspark.spark.quarantine import check_bad_rows, count_reasons, write_judged
+from kdspark.spark.sources import SourceFile, list_files, quoted, read_source, require_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-MALFORMED = "malformed row"
 FUTURE = "after the night's end"
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _YEAR_10000_US = 253_402_300_800 * 1_000_000
+_ID_KEYS = {tables.USER_ID: "user", tables.ITEM_ID: "item"}
 _ID_TYPES = (StringType, IntegralType, DecimalType, DateType)
 _CLOCK_TYPES = (StringType, TimestampType, TimestampNTZType, DateType)
 _NUMBER_TYPES = (StringType, NumericType)
@@ -55,6 +56,11 @@ class Ingested:
     counts: dict[str, int]
     files: list[SourceFile]
 
+    @property
+    def id_types(self) -> dict[str, DataType]:
+        """USER_ID and ITEM_ID -> their type."""
+        return {name: self.events.schema[name].dataType for name in _ID_KEYS}
+
 
 def read_interactions(
     spark: "SparkSession",
@@ -64,6 +70,7 @@ def read_interactions(
     max_bad_fraction: float,
     scratch: Path,
     optional_clock: bool = False,
+    id_types: Mapping[str, DataType] | None = None,
 ) -> Ingested:
     """Read, normalise and judge every row of an interaction log.
 
@@ -73,6 +80,9 @@ def read_interactions(
         max_bad_fraction: share of bad rows above which the night fails.
         scratch: folder for the normalised rows; must outlive the result.
         optional_clock: timestamp and weight may be missing, as in a provided test file of bare pairs.
+        id_types: USER_ID and ITEM_ID -> the type they are to have, that of the log these rows go with. Whole numbers
+            are cast (one that does not fit is a bad row); any other difference is an error, since "7" and "007" are
+            two ids as text and one as a number.
 
     Raises:
         InputError: a missing or mistyped column, unreadable file, too many bad rows, or nothing left.
@@ -83,18 +93,28 @@ def read_interactions(
         given = {name: None for name in ("timestamp", "weight") if getattr(columns, name) not in frame.columns}
         columns = columns.model_copy(update=given)
     _check_columns(frame, columns, source)
-    try:
-        _normalised(frame, columns, end_us).write.parquet(uri(scratch))
-    except (PySparkException, Py4JJavaError) as error:
-        raise unreadable(source, error) from error
-    rows = spark.read.parquet(literal(uri(scratch)))
-    by_reason = {row[tables.REASON]: int(row["count"]) for row in rows.groupBy(tables.REASON).count().collect()}
+    ids = {name: frame.schema[getattr(columns, key)].dataType for name, key in _ID_KEYS.items()}
+    if id_types is not None:
+        for name, key in _ID_KEYS.items():
+            what = f"{', '.join(source.paths)}: column {getattr(columns, key)!r} (`data.columns.{key}`)"
+            check_ids_meet(what, ids[name], id_types[name])
+        ids = dict(id_types)
+    rows = _judged(frame, columns, ids, end_us, source, scratch)
+    by_reason = count_reasons(rows)
     good, future = by_reason.pop(None, 0), by_reason.pop(FUTURE, 0)
-    _judge(source, columns, good, future, by_reason, max_bad_fraction)
+    bad_by_reason = {reason: count for reason, count in sorted(by_reason.items()) if reason is not None}
+    total = good + future + sum(bad_by_reason.values())
+    named = f"user {columns.user!r}, item {columns.item!r}, timestamp {columns.timestamp!r}"
+    remedy = "Correct the columns, `timestamp_unit` or the export"
+    check_bad_rows(rows, bad_by_reason, total, max_bad_fraction, source, named, remedy)
+    if not good:
+        late = f" {future:,} rows lie after the night's end." if future else ""
+        raise InputError(
+            f"{', '.join(source.paths)}: the log is empty: no usable row.{late}", "Check `paths` and --date."
+        )
     bad = rows.filter(F.col(tables.REASON).isNotNull() & (F.col(tables.REASON) != FUTURE))
     events = rows.filter(F.col(tables.REASON).isNull()).select(tables.USER_ID, tables.ITEM_ID, tables.TS, tables.WEIGHT)
-    total = good + future + sum(by_reason.values())
-    counts = {"read": total, "good": good, "future": future, **dict(sorted(by_reason.items()))}
+    counts = {"read": total, "good": good, "future": future, **bad_by_reason}
     return Ingested(events, bad.select(*tables.columns("quarantine")), counts, files)
 
 
@@ -105,7 +125,7 @@ def _check_columns(frame: "DataFrame", columns: ColumnsConfig, source: SourceCon
     if columns.weight is not None:
         names["data.columns.weight"] = columns.weight
     require_columns(frame, names, source)
-    for key in ("user", "item"):
+    for key in _ID_KEYS.values():
         name = getattr(columns, key)
         kind = frame.schema[name].dataType
         if not isinstance(kind, _ID_TYPES):
@@ -128,37 +148,30 @@ def _check_columns(frame: "DataFrame", columns: ColumnsConfig, source: SourceCon
         )
 
 
-def _normalised(frame: "DataFrame", columns: ColumnsConfig, end_us: int) -> "DataFrame":
-    raw = F.to_json(F.struct(*[quoted(name) for name in frame.columns if name != CORRUPT]))
+def _judged(
+    frame: "DataFrame",
+    columns: ColumnsConfig,
+    ids: Mapping[str, DataType],
+    end_us: int,
+    source: SourceConfig,
+    scratch: Path,
+) -> "DataFrame":
     ts, ts_problem = _timestamp(columns)
     weight, weight_problem = _weight(columns)
-    text = F.coalesce(F.col(CORRUPT), raw) if CORRUPT in frame.columns else raw
-    malformed = F.col(CORRUPT).isNotNull() if CORRUPT in frame.columns else F.lit(False)
+    problems = [
+        id_problem(name, frame.schema[name].dataType, ids[id_name], key)
+        for id_name, key in _ID_KEYS.items()
+        for name in [getattr(columns, key)]
+    ]
     reason = F.coalesce(
-        F.when(malformed, MALFORMED),
-        _id_problem(frame, columns.user, "user"),
-        _id_problem(frame, columns.item, "item"),
+        *problems,
         ts_problem,
         weight_problem,
         F.when(ts >= end_us, FUTURE) if columns.timestamp_unit != "ordinal" else F.lit(None).cast("string"),
     )
-    return frame.select(
-        quoted(columns.user).alias(tables.USER_ID),
-        quoted(columns.item).alias(tables.ITEM_ID),
-        ts.alias(tables.TS),
-        weight.alias(tables.WEIGHT),
-        reason.alias(tables.REASON),
-        F.input_file_name().alias(tables.SOURCE_FILE),
-        F.when(reason.isNotNull(), text).alias(tables.RAW_ROW),  # only bad rows pay for their text
-    )
-
-
-def _id_problem(frame: "DataFrame", name: str, side: str) -> "Column":
-    column = quoted(name)
-    missing = column.isNull()
-    if isinstance(frame.schema[name].dataType, StringType):
-        missing = missing | (F.trim(column) == "")
-    return F.when(missing, f"null or blank {side} id")
+    values = [quoted(getattr(columns, key)).try_cast(ids[name]).alias(name) for name, key in _ID_KEYS.items()]
+    values += [ts.alias(tables.TS), weight.alias(tables.WEIGHT)]
+    return write_judged(frame, values, reason, source, scratch)
 
 
 def _timestamp(columns: ColumnsConfig) -> tuple["Column", "Column"]:
@@ -191,20 +204,3 @@ def _weight(columns: ColumnsConfig) -> tuple["Column", "Column"]:
     value = quoted(columns.weight).try_cast("double")
     finite = value.isNotNull() & ~F.isnan(value) & (F.abs(value) < 3e38)
     return F.when(finite, value.cast("float")), F.when(~finite, "null or non-finite weight")
-
-
-def _judge(
-    source: SourceConfig, columns: ColumnsConfig, good: int, future: int, bad: dict[str, int], most: float
-) -> None:
-    paths = ", ".join(source.paths)
-    total = good + future + sum(bad.values())
-    reasons = "; ".join(f"{count:,} x {reason}" for reason, count in sorted(bad.items(), key=lambda kv: -kv[1]))
-    if total and sum(bad.values()) > most * total:
-        named = f"user {columns.user!r}, item {columns.item!r}, timestamp {columns.timestamp!r}"
-        raise InputError(
-            f"{paths}: {sum(bad.values()):,} of {total:,} rows are bad ({reasons}; columns: {named}).",
-            "Correct the columns, `timestamp_unit` or the export; or raise `data.filters.max_bad_fraction`.",
-        )
-    if not good:
-        late = f" {future:,} rows lie after the night's end." if future else ""
-        raise InputError(f"{paths}: the log is empty: no usable row.{late}", "Check `paths` and --date.")

@@ -22,6 +22,7 @@ from kdspark import tables
 from kdspark.ranking.beyond import Catalogue, list_metrics
 from kdspark.ranking.metrics import NAMES, Csr, PerUser, user_metrics
 from kdspark.spark.files import ship_file
+from kdspark.spark.lists import ragged_lists
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -104,8 +105,8 @@ class _Metrics:
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         catalogue = _load(self.catalogue) if self.catalogue is not None else None
         for batch in batches:
-            items_BK = _padded(_csr(batch.column(tables.ITEMS)), max(self.ks))
-            metrics = _metrics(items_BK, _csr(batch.column(tables.TRUTH)), self.ks, catalogue)
+            items_BK = _padded(ragged_lists(batch.column(tables.ITEMS)), max(self.ks))
+            metrics = _metrics(items_BK, ragged_lists(batch.column(tables.TRUTH)), self.ks, catalogue)
             columns = [pa.array(values, pa.float64(), from_pandas=True) for values in metrics.values()]  # NaN: null
             users = batch.column(tables.USER_IDX)
             yield pa.RecordBatch.from_arrays([users, *columns], names=[tables.USER_IDX, *metrics])
@@ -137,13 +138,7 @@ def slice_metric_names(ks: Sequence[int]) -> dict[str, list[str]]:
     return {label: [f"{label}:{name}@{k}" for k in ks for name in NAMES] for label in (HEAD, TAIL)}
 
 
-def _csr(column: pa.ListArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """A list<int> column as (indptr [B+1], indices); null lists are empty."""
-    lengths = np.asarray(column.value_lengths().fill_null(0), np.int64)
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.asarray(column.flatten(), np.int64)
-
-
-def _padded(lists: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], width: int) -> npt.NDArray[np.int64]:
+def _padded(lists: Csr, width: int) -> npt.NDArray[np.int64]:
     """The first `width` items of each list, padded with -1."""
     indptr, indices = lists
     lengths = np.diff(indptr)

@@ -1,4 +1,4 @@
-"""Static features from a user or item table: reading the table, fitting its encoders, encoding the vocabulary.
+"""Static features from a user or item table: fitting its encoders, encoding the vocabulary.
 
 Codes and scales are fitted on the entities that have train events, and then applied to all: what only the future
 holds cannot leak into them. Codes are stable from night to night, like ids.
@@ -8,26 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
-from pyspark.sql.types import (
-    ArrayType,
-    BinaryType,
-    BooleanType,
-    DataType,
-    MapType,
-    NumericType,
-    StringType,
-    StructType,
-)
 
 from kdspark import tables
 from kdspark.config import FeaturesConfig, SideTableConfig
-from kdspark.errors import InputError
 from kdspark.spark.codes import code_array, find_codes, fit_codes
 from kdspark.spark.numbers import Scale, fit_lengths, fit_scales, number_array, vector_array
-from kdspark.spark.sources import quoted, read_source, require_columns
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame
 
 
 @dataclass(frozen=True)
@@ -82,7 +70,7 @@ def build_static(
     """Fit on the trained entities, encode all of the vocabulary; without a side table the arrays are empty.
 
     Args:
-        side: what `read_side` returned.
+        side: `SideTable.rows`.
         vocabulary: (idx, id).
         trained: (idx) of the entities with train events.
         previous: an earlier night's "feature_codes".
@@ -123,61 +111,6 @@ def side_free(vocabulary: "DataFrame") -> "DataFrame":
         F.array().cast("array<float>").alias(tables.NUMBERS),
         F.array().cast("array<float>").alias(tables.VECTOR),
     )
-
-
-def read_side(spark: "SparkSession", side: SideTableConfig, id_name: str, id_type: str) -> "DataFrame":
-    """The side table with its id named `id_name` and cast to the log's id type; one row per id.
-
-    Raises:
-        InputError: a column is missing, a file unreadable, or no id fits the log's id type.
-    """
-    frame = read_source(spark, side)
-    wanted = {"id": side.id}
-    for key in ("categorical", "multi_valued", "numeric", "dense"):
-        wanted |= {f"{key}.{name}": name for name in getattr(side, key)}
-    require_columns(frame, wanted, side)
-    _check_types(frame, side)
-    names = list(dict.fromkeys(name for key, name in wanted.items() if key != "id"))
-    values = F.struct(*[quoted(name).alias(f"v{index}") for index, name in enumerate(names)])
-    rows = frame.select(quoted(side.id).try_cast(id_type).alias(id_name), values.alias("row"))
-    blank = F.trim(F.col(id_name).cast("string")) == ""
-    rows = rows.filter(F.col(id_name).isNotNull() & ~blank).groupBy(id_name).agg(F.max("row").alias("row"))
-    if rows.isEmpty():
-        raise InputError(
-            f"{', '.join(side.paths)}: no value of column {side.id!r} is a {id_type}, the type of the log's ids.",
-            "Name the right id column.",
-        )
-    return rows.select(id_name, *[F.col("row")[f"v{index}"].alias(name) for index, name in enumerate(names)])
-
-
-def _check_types(frame: "DataFrame", side: SideTableConfig) -> None:
-    def plain(kind: DataType) -> bool:
-        return not isinstance(kind, ArrayType | MapType | StructType | BinaryType)
-
-    def number(kind: DataType) -> bool:
-        return isinstance(kind, NumericType | StringType | BooleanType)
-
-    def values(kind: DataType) -> bool:
-        return isinstance(kind, StringType) or (isinstance(kind, ArrayType) and plain(kind.elementType))
-
-    def vector(kind: DataType) -> bool:
-        return isinstance(kind, ArrayType) and isinstance(kind.elementType, NumericType)
-
-    checks = (
-        ("id", [side.id], plain, "a plain value"),
-        ("categorical", side.categorical, plain, "a plain value"),
-        ("multi_valued", side.multi_valued, values, "text or an array of plain values"),
-        ("numeric", side.numeric, number, "a number"),
-        ("dense", side.dense, vector, "an array of numbers"),
-    )
-    for key, names, fits, what in checks:
-        for name in names:
-            kind = frame.schema[name].dataType
-            if not fits(kind):
-                raise InputError(
-                    f"{', '.join(side.paths)}: column {name!r} (`{key}`) is {kind.simpleString()}, not {what}.",
-                    "Name another column, or cast it in the export.",
-                )
 
 
 def fit_encoders(

@@ -1,4 +1,7 @@
-"""Finding and reading the user's files: Parquet, CSV or JSON lines, paths or globs, on any Hadoop file system."""
+"""Finding and reading the user's files: Parquet, CSV or JSON lines, paths or globs, on any Hadoop file system.
+
+Folders named `key=value` are columns, see `partitions`.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +14,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 from kdspark.config import SourceConfig
 from kdspark.errors import InputError
 from kdspark.spark.io import literal
+from kdspark.spark.partitions import with_partition_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -48,7 +52,7 @@ def list_files(spark: "SparkSession", source: SourceConfig) -> list[SourceFile]:
 
 
 def read_source(spark: "SparkSession", source: SourceConfig, files: list[SourceFile] | None = None) -> "DataFrame":
-    """Read a source: CSV columns as strings, Parquet and JSON with their own types.
+    """Read a source: CSV columns as strings, Parquet and JSON with their own types, `key=value` folders as strings.
 
     Args:
         files: the files to read, as `list_files` gave them; listed now if None.
@@ -62,20 +66,25 @@ def read_source(spark: "SparkSession", source: SourceConfig, files: list[SourceF
     if empty and source.format == "parquet":
         raise InputError(f"{empty[0]}: zero bytes, not a Parquet file.", "Remove it or export it again.")
     try:
-        if source.format == "csv":
-            return _read_csv(spark, source, paths)
-        if source.format == "json":
-            options = {"columnNameOfCorruptRecord": CORRUPT}
-            schema = spark.read.options(**options).json(paths).schema
-            return spark.read.options(**options).schema(_with_corrupt(schema)).json(paths)
-        # Merging reads every footer, on the workers: a damaged file, or a column that changed its type, shows now.
-        return spark.read.options(mergeSchema=True).parquet(*paths)
+        return with_partition_columns(_read(spark, source, paths), [file.path for file in files if file.bytes])
     except (PySparkException, Py4JJavaError) as error:
         raise unreadable(source, error) from error
 
 
+def _read(spark: "SparkSession", source: SourceConfig, paths: list[str]) -> "DataFrame":
+    if source.format == "csv":
+        return _read_csv(spark, source, paths)
+    if source.format == "json":
+        options = {"columnNameOfCorruptRecord": CORRUPT}
+        schema = spark.read.options(**options).json(paths).schema
+        return spark.read.options(**options).schema(_with_corrupt(schema)).json(paths)
+    # Merging reads every footer, on the workers: a damaged file, or a column that changed its type, shows now.
+    return spark.read.options(mergeSchema=True).parquet(*paths)
+
+
 def _read_csv(spark: "SparkSession", source: SourceConfig, paths: list[str]) -> "DataFrame":
     options: dict[str, Any] = {"sep": source.delimiter, "header": source.header, "columnNameOfCorruptRecord": CORRUPT}
+    options["columnPruning"] = False  # else rows that are malformed in the columns nobody asks for pass as good
     # Header or not, the first file gives the names; enforceSchema=False checks the others' headers against it.
     schema = spark.read.options(**options).csv(paths).schema
     return spark.read.options(**options, enforceSchema=False).schema(_with_corrupt(schema)).csv(paths)

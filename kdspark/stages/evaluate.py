@@ -166,9 +166,10 @@ class _Evaluation:
         overall = summaries[(model.name, ALL_USERS)].metrics
         in_slices = {name for names in slice_metric_names(evaluation.ks).values() for name in names}
         metrics = {name: found for name, found in overall.items() if name not in in_slices}
-        known_N = self.catalogue.counts_N > 0
+        items = read_table(self.spark, self.prepared.items("train"))
+        known = items.filter(F.col(tables.N_EVENTS) > 0).select(tables.ITEM_IDX)
         metrics |= coverage_metrics(
-            self._ranked(model.name), evaluation.ks, known_N, evaluation.confidence, self.config.seed
+            self._ranked(model.name), evaluation.ks, known, evaluation.confidence, self.config.seed
         )
         activity = [
             (label, summaries.get((model.name, label))) for label in activity_labels(evaluation.activity_bounds)

@@ -22,7 +22,8 @@ from kdspark.spark.filters import deduplicate, drop_rare
 from kdspark.spark.ids import extend_vocabulary
 from kdspark.spark.ingest import Ingested, read_interactions
 from kdspark.spark.io import read_table, training_files, uri, write_table
-from kdspark.spark.side import Static, build_static, read_side
+from kdspark.spark.side import Static, build_static
+from kdspark.spark.side_table import SideTable, read_side
 from kdspark.spark.sources import list_files
 from kdspark.spark.split import check_split, split_events
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
@@ -30,6 +31,7 @@ from kdspark.workspace import Manifest, published_before, write_json
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+    from pyspark.sql.types import DataType
 
 NAME = "prepare"
 _EVENTS_PER_FILE = 1_000_000
@@ -111,47 +113,49 @@ class _Builder:
         logs = self._read_logs()
         events = {name: deduplicate(log.events, self.data.filters) for name, log in logs.items()}
         events["interactions"] = drop_rare(events["interactions"], self.data.filters)
-        quarantine = reduce(lambda a, b: a.unionByName(b), [log.quarantine for log in logs.values()])
+        sides = self._read_sides(logs["interactions"].id_types)
+        read: dict[str, Ingested | SideTable] = {**logs, **sides}
+        quarantine = reduce(lambda a, b: a.unionByName(b), [source.quarantine for source in read.values()])
         self._write(quarantine, "quarantine")
-        sides = self._read_sides(events["interactions"])
+        rows = {side: table.rows for side, table in sides.items()}
         for side, idx_name, id_name in _SIDES:
-            self._write_ids(events, sides.get(side), idx_name, id_name)
+            self._write_ids(events, rows.get(side), idx_name, id_name)
         splits = self._write_interactions(events, sum(log.counts["good"] for log in logs.values()))
-        static = {side: self._static(side, idx_name, sides.get(side)) for side, idx_name, _ in _SIDES}
+        static = {side: self._static(side, idx_name, rows.get(side)) for side, idx_name, _ in _SIDES}
         catalogue = self._write_features(static, splits)
         facts = {
             "catalogue": catalogue,
             "splits": splits,
-            "input": {name: log.counts for name, log in logs.items()},
-            "files": {name: [asdict(file) for file in log.files] for name, log in logs.items()},
+            "input": {name: source.counts for name, source in read.items()},
+            "files": {name: [asdict(file) for file in source.files] for name, source in read.items()},
         }
         return Outcome(rows=self.rows, facts=facts)
 
     def _read_logs(self) -> dict[str, Ingested]:
         sources = {"interactions": self.data.interactions, "valid": self.data.split.valid, "test": self.data.split.test}
+        logs: dict[str, Ingested] = {}
+        for name, source in sources.items():
+            if source is not None:
+                logs[name] = read_interactions(
+                    self.spark,
+                    source,
+                    self.data.columns,
+                    self.night.end_us,
+                    self.data.filters.max_bad_fraction,
+                    self.scratch / f"raw-{name}",
+                    optional_clock=name != "interactions",
+                    id_types=logs["interactions"].id_types if logs else None,
+                )
+        return logs
+
+    def _read_sides(self, id_types: dict[str, "DataType"]) -> dict[str, SideTable]:
+        configs = {side: (getattr(self.data, side), id_name) for side, _, id_name in _SIDES}
         share = self.data.filters.max_bad_fraction
         return {
-            name: read_interactions(
-                self.spark,
-                source,
-                self.data.columns,
-                self.night.end_us,
-                share,
-                self.scratch / f"raw-{name}",
-                optional_clock=name != "interactions",
-            )
-            for name, source in sources.items()
-            if source is not None
+            side: read_side(self.spark, config, id_name, id_types[id_name], share, self.scratch / f"raw-{side}")
+            for side, (config, id_name) in configs.items()
+            if config is not None
         }
-
-    def _read_sides(self, events: "DataFrame") -> dict[str, "DataFrame"]:
-        found = {}
-        for side, _, id_name in _SIDES:
-            config = getattr(self.data, side)
-            if config is not None:
-                id_type = events.schema[id_name].dataType.simpleString()
-                found[side] = read_side(self.spark, config, id_name, id_type)
-        return found
 
     def _write_ids(self, events: "dict[str, DataFrame]", side: "DataFrame | None", idx_name: str, id_name: str) -> None:
         name = _ids_table(id_name)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdspark.bridge.arrow import compact_lists, fixed_lists, list_array, ragged_lists, rebatch
+from kdspark.bridge.arrow import compact_lists, fixed_lists, list_array, rebatch
 
 
 def batch_of(lists: list) -> pa.RecordBatch:
@@ -23,12 +23,6 @@ def test_fixed_lists_also_of_a_slice() -> None:
 def test_fixed_lists_refuses_other_lengths_and_nulls(lists: list) -> None:
     with pytest.raises(ValueError, match="'x'"):
         fixed_lists(batch_of(lists), "x", np.int64)
-
-
-def test_ragged_lists_with_nulls_and_slices() -> None:
-    indptr, indices = ragged_lists(batch_of([[9], [1, 2], None, [], [3]]).slice(1), "x")
-    assert indptr.tolist() == [0, 2, 2, 2, 3]
-    assert indices.tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (3, 0), (0, 4), (1, 1)])

@@ -2,8 +2,11 @@
 
 import json
 
+from pyspark.sql.types import StringType
+
 from kdspark import tables
 from kdspark.config import ColumnsConfig, SourceConfig
+from kdspark.spark.side_table import read_side
 
 END_US = 1_000_000 * 86_400_000_000 // 1000  # day 1000
 COLUMNS = ColumnsConfig(user="u", item="i", timestamp="t", timestamp_unit="s")
@@ -23,6 +26,11 @@ def json_lines(path, rows):
 def parquet(path, frame):
     frame.write.parquet(str(path))
     return SourceConfig(paths=str(path))
+
+
+def side_rows(spark, side, scratch, id_name=tables.ITEM_ID):
+    """The good rows of a side table whose log has text ids."""
+    return read_side(spark, side, id_name, StringType(), 1.0, scratch).rows
 
 
 def events(spark, rows, partitions=2):

@@ -2,13 +2,18 @@
 
 import math
 from collections import Counter
+from decimal import Decimal
+from functools import reduce
+from itertools import count
 
 import pytest
+from pyspark.sql import DataFrame
 
 from kdspark import tables
 from kdspark.config import ColumnsConfig
 from kdspark.errors import InputError
-from kdspark.spark.ingest import MALFORMED, read_interactions
+from kdspark.spark.ingest import read_interactions
+from kdspark.spark.quarantine import MALFORMED
 from tests.spark.logs import COLUMNS, END_US, csv, json_lines, parquet
 
 END_S = END_US // 1_000_000
@@ -16,8 +21,10 @@ END_S = END_US // 1_000_000
 
 @pytest.fixture
 def ingest(spark, tmp_path):
+    scratch = (tmp_path / f"scratch{n}" for n in count())
+
     def run(source, columns=COLUMNS, max_bad_fraction=1.0):
-        return read_interactions(spark, source, columns, END_US, max_bad_fraction, tmp_path / "scratch")
+        return read_interactions(spark, source, columns, END_US, max_bad_fraction, next(scratch))
 
     return run
 
@@ -125,6 +132,15 @@ def test_too_many_bad_rows_are_counted_by_reason(ingest, tmp_path):
     stops(ingest, source, r"3 of 4 rows are bad \(2 x timestamp is not of unit s; 1 x null or blank user id", most=0.5)
 
 
+def test_the_file_with_most_of_the_bad_rows_is_named(ingest, tmp_path):
+    (tmp_path / "log").mkdir()
+    for name, rows in (("a", "a,x,1\nb,x,-\n"), ("b", ",x,1\nc,x,-\n"), ("c", f"c,x,1\nd,x,{END_S}\ne,x,{END_S}\n")):
+        source = csv(tmp_path / "log" / f"{name}.csv", "u,i,t\n" + rows)
+    source = source.model_copy(update={"paths": [str(tmp_path / "log")]})
+    stops(ingest, source, r"log: 3 of 7 rows are bad .* 2 of them in file:.*/b\.csv\)\. .*max_bad_fraction", most=0.4)
+    assert ingest(source, max_bad_fraction=3 / 7).counts["good"] == 2
+
+
 def test_a_log_with_nothing_usable(ingest, tmp_path):
     stops(ingest, csv(tmp_path / "log.csv", "u,i,t\n"), "the log is empty")
 
@@ -161,3 +177,49 @@ def test_non_finite_doubles_in_parquet(spark, ingest, tmp_path):
     found = ingest(parquet(tmp_path / "log", frame), COLUMNS.model_copy(update={"weight": "w"}))
     assert ids(found.events) == [(1, 1, 10_000_000)]
     assert found.counts["null or non-finite weight"] == 2
+
+
+def provided(spark, tmp_path, train, test):
+    """Rows of a provided test file as they come to meet a train file; both are lists of SELECTs."""
+    one, other = (
+        parquet(tmp_path / name, reduce(DataFrame.union, [spark.sql(f"SELECT {row}, 5L t") for row in rows]))
+        for name, rows in (("train", train), ("test", test))
+    )
+    types = read_interactions(spark, one, COLUMNS, END_US, 1.0, tmp_path / "scratch").id_types
+    return read_interactions(spark, other, COLUMNS, END_US, 1.0, tmp_path / "again", id_types=types)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "kind", "user"),
+    [
+        ("7L", "7", "bigint", 7),
+        ("7", "7L", "int", 7),
+        ("7", "cast(7 as decimal(20,0))", "int", 7),
+        ("cast(7 as decimal(20,0))", "7", "decimal(20,0)", 7),
+        ("cast(7 as decimal(9,2))", "cast(7.5 as decimal(20,2))", "decimal(9,2)", Decimal("7.5")),
+    ],
+)
+def test_whole_number_ids_of_a_provided_file_take_the_train_files_type(spark, tmp_path, train, test, kind, user):
+    found = provided(spark, tmp_path, [f"{train} u, 'x' i"], [f"{test} u, 'x' i"])
+    assert found.events.schema[tables.USER_ID].dataType.simpleString() == kind
+    assert ids(found.events) == [(user, "x", 5_000_000)]
+
+
+def test_a_provided_id_that_does_not_fit_the_train_files_type_is_a_bad_row(spark, tmp_path):
+    found = provided(spark, tmp_path, ["7 u, 'x' i"], ["7L u, 'x' i", f"{2**32 + 7}L u, 'x' i"])
+    assert ids(found.events) == [(7, "x", 5_000_000)]
+    assert [row[tables.REASON] for row in found.quarantine.collect()] == ["user id is no int"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "match"),
+    [
+        ("'7' u, 'x' i", "7L u, 'x' i", r"test: column 'u' \(`data.columns.user`\) is bigint, but string in"),
+        ("7L u, 'x' i", "'7' u, 'x' i", r"test: column 'u' \(`data.columns.user`\) is string, but bigint in"),
+        ("7L u, 7 i", "7 u, date'2020-01-01' i", r"test: column 'i' \(`data.columns.item`\) is date, but int in"),
+        ("7L u, 7 i", "7 u, cast(7 as decimal(9,2)) i", r"'i'.* is decimal\(9,2\), but int in .*Export both"),
+    ],
+)
+def test_ids_of_a_provided_file_that_could_not_meet_the_train_files(spark, tmp_path, train, test, match):
+    with pytest.raises(InputError, match=match):
+        provided(spark, tmp_path, [train], [test])

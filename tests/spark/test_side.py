@@ -6,8 +6,8 @@ from kdspark import tables
 from kdspark.config import FeaturesConfig, SideTableConfig
 from kdspark.errors import InputError
 from kdspark.spark.numbers import Scale
-from kdspark.spark.side import build_static, read_side
-from tests.spark.logs import csv, parquet
+from kdspark.spark.side import build_static
+from tests.spark.logs import parquet, side_rows
 
 SCHEMA = "item STRING, brand STRING, tags ARRAY<STRING>, price DOUBLE, image ARRAY<DOUBLE>"
 ROWS = [
@@ -28,7 +28,7 @@ def config(source, **features):
 def built(spark, tmp_path):
     def build(rows, previous=None, name="side"):
         side = config(parquet(tmp_path / name, spark.createDataFrame(rows, SCHEMA)))
-        frame = read_side(spark, side, tables.ITEM_ID, "string")
+        frame = side_rows(spark, side, tmp_path / f"{name}-scratch")
         ids = sorted({row[0] for row in rows} | {"nowhere"})
         vocabulary = spark.createDataFrame(list(enumerate(ids)), f"{tables.ITEM_IDX} INT, {tables.ITEM_ID} STRING")
         trained = vocabulary.filter(vocabulary[tables.ITEM_ID].isin("a", "b", "nowhere")).select(tables.ITEM_IDX)
@@ -68,31 +68,6 @@ def test_codes_stay_from_night_to_night(built):
     after = dictionary(built([("a", "New", ["x", "w"], 1.0, [1.0, 2.0]), *ROWS[1:]], known, "next"))
     assert {key: after[key] for key in before} == before
     assert {after["brand", "New"], after["tags", "w"]} == {6, 7}
-
-
-def test_csv_ids_are_cast_to_the_logs_type_and_blank_ones_dropped(spark, tmp_path):
-    source = csv(tmp_path / "items.csv", "item,price\n1,2\n 2,x\n,5\nbad,7\n1,3\n")
-    frame = read_side(spark, config(source, numeric=["price"]), tables.ITEM_ID, "bigint")
-    assert {row[tables.ITEM_ID]: row["price"] for row in frame.collect()} == {1: "3", 2: "x"}
-    side = config(source, numeric=["price"]).model_copy(update={"id": "price"})
-    with pytest.raises(InputError, match=r"items\.csv: no value of column 'price' is a date"):
-        read_side(spark, side, tables.ITEM_ID, "date")
-
-
-@pytest.mark.parametrize(
-    ("features", "match"),
-    [
-        ({"categorical": ["tags"]}, "'tags' .`categorical`. is array<string>, not a plain value"),
-        ({"multi_valued": {"price": ","}}, "'price' .`multi_valued`. is double"),
-        ({"numeric": ["image"]}, "'image' .`numeric`. is array<double>, not a number"),
-        ({"dense": ["price"]}, "'price' .`dense`. is double, not an array of numbers"),
-        ({"categorical": ["colour"]}, "no column 'colour' .`categorical.colour`.; there are 'item', 'brand'"),
-    ],
-)
-def test_wrong_columns(spark, tmp_path, features, match):
-    source = parquet(tmp_path / "side", spark.createDataFrame(ROWS, SCHEMA))
-    with pytest.raises(InputError, match=match):
-        read_side(spark, config(source, **features), tables.ITEM_ID, "string")
 
 
 def test_vectors_are_checked_beyond_the_trained_entities(built):

@@ -32,6 +32,7 @@ def test_csv_is_text_and_its_malformed_rows_are_marked(spark, tmp_path):
     frame = read_source(spark, source)
     rows = {row["u"]: (row["i"], row[CORRUPT] is not None) for row in frame.collect()}
     assert rows == {"007": ("a|b", False), "1": ("2", True), "only": (None, True)}
+    assert {row["u"] for row in frame.select("u", CORRUPT).collect() if row[CORRUPT]} == {"1", "only"}
 
 
 def test_csv_without_header(spark, tmp_path):

@@ -1,0 +1,86 @@
+"""Rows that cannot be used: marked with a reason, kept as text, counted, and refused where there are too many."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
+
+from kdspark import tables
+from kdspark.config import SourceConfig
+from kdspark.errors import InputError
+from kdspark.spark.io import literal, uri
+from kdspark.spark.sources import CORRUPT, quoted, unreadable
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+MALFORMED = "malformed row"
+
+
+def write_judged(
+    frame: "DataFrame", values: "list[Column]", reason: "Column", source: SourceConfig, scratch: Path
+) -> "DataFrame":
+    """Read the files behind a frame once: every row's values and what is wrong with it, on disk.
+
+    Args:
+        frame: what `read_source` gave; its malformed rows are bad whatever `reason` says.
+        values: the columns to keep.
+        reason: text, or null for a good row.
+        scratch: folder for the rows; must outlive the result.
+
+    Returns:
+        (values, reason, source_file, raw_row).
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    text = F.to_json(F.struct(*[quoted(name) for name in frame.columns if name != CORRUPT]))
+    if CORRUPT in frame.columns:
+        text = F.coalesce(F.col(CORRUPT), text)
+        reason = F.coalesce(F.when(F.col(CORRUPT).isNotNull(), MALFORMED), reason)
+    marked = frame.select(
+        *values,
+        reason.alias(tables.REASON),
+        F.input_file_name().alias(tables.SOURCE_FILE),
+        F.when(reason.isNotNull(), text).alias(tables.RAW_ROW),  # only bad rows pay for their text
+    )
+    try:
+        marked.write.parquet(uri(scratch))
+    except (PySparkException, Py4JJavaError) as error:
+        raise unreadable(source, error) from error
+    return frame.sparkSession.read.parquet(literal(uri(scratch)))
+
+
+def count_reasons(rows: "DataFrame") -> dict[str | None, int]:
+    """Rows by reason; None stands for the good ones."""
+    return {row[tables.REASON]: int(row["count"]) for row in rows.groupBy(tables.REASON).count().collect()}
+
+
+def describe(bad: dict[str, int]) -> str:
+    """Counts by reason in words, most frequent first."""
+    return "; ".join(f"{count:,} x {reason}" for reason, count in sorted(bad.items(), key=lambda kv: -kv[1]))
+
+
+def check_bad_rows(
+    rows: "DataFrame", bad: dict[str, int], total: int, most: float, source: SourceConfig, columns: str, remedy: str
+) -> None:
+    """Raise InputError if the share of bad rows is above `most`; it names the file with the most of them.
+
+    Args:
+        rows: as `write_judged` returned them, those with one of the reasons in `bad` being bad.
+        total: number of all rows.
+        columns: the configured columns in words.
+    """
+    count = sum(bad.values())
+    if count <= most * total:
+        return
+    per_file = rows.filter(F.col(tables.REASON).isin(*bad)).groupBy(tables.SOURCE_FILE).count()
+    worst = per_file.orderBy(F.desc("count"), tables.SOURCE_FILE).first()
+    assert worst is not None
+    raise InputError(
+        f"{', '.join(source.paths)}: {count:,} of {total:,} rows are bad ({describe(bad)}; columns: {columns}; "
+        f"{worst['count']:,} of them in {worst[tables.SOURCE_FILE]}).",
+        f"{remedy}; or raise `data.filters.max_bad_fraction`.",
+    )
