@@ -43,3 +43,9 @@ def as_set(frame):
     rows = [tuple(row) for row in frame.collect()]
     assert len(rows) == len(set(rows))
     return set(rows)
+
+
+def tie_hashes(spark, rows):
+    """{(user, item): what decides between a user's events of one time}; the smaller hash is the later event."""
+    pairs = spark.createDataFrame([(user, item) for user, item, *_ in rows], "u INT, i INT")
+    return {(row.u, row.i): row.h for row in pairs.selectExpr("u", "i", "xxhash64(u, i) AS h").collect()}

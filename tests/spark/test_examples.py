@@ -5,7 +5,7 @@ import pytest
 from kdspark import tables
 from kdspark.config import ExamplesConfig
 from kdspark.spark.examples import build_examples
-from tests.spark.logs import events
+from tests.spark.logs import events, tie_hashes
 
 PAD = tables.PAD
 
@@ -41,15 +41,16 @@ def right(items, length):
 @pytest.mark.parametrize("partitions", [1, 3])
 @pytest.mark.parametrize(("length", "positions", "targets"), [(3, 4, 1), (1, 100, 3), (5, 1, 2)])
 def test_next_item_against_brute_force(spark, partitions, length, positions, targets):
-    # Items in no order of their own; pairs of equal timestamps are broken by item.
+    # Items in no order of their own; pairs of events share a timestamp.
     logs = {
         user: [(user, (7 * n + user) % 23, n // 2) for n in range(count)] for user, count in enumerate((0, 1, 2, 9, 20))
     }
     rows = [row for log in logs.values() for row in log]
     config = ExamplesConfig(history_length=length, max_positions=positions, max_targets=targets)
+    hashes = tie_hashes(spark, rows)
     expected = {}
     for user, log in logs.items():
-        items = [item for _, item, _ in sorted(log, key=lambda row: (row[2], row[1]))]
+        items = [item for _, item, _ in sorted(log, key=lambda row: (row[2], -hashes[row[:2]]))]
         for p in range(max(1, len(items) - positions), len(items)):
             history = items[max(0, p - length) : p]
             expected[(user, p)] = (left(history, length), right(items[p : p + targets], targets))
@@ -57,7 +58,7 @@ def test_next_item_against_brute_force(spark, partitions, length, positions, tar
 
 
 def test_set_by_hand(spark):
-    log = events(spark, [(0, item, None) for item in (4, 1, 9)] + [(1, 2, None)])
+    log = events(spark, [(0, 4, 20), (0, 1, 10), (0, 9, 30), (1, 2, None)])
     config = ExamplesConfig(kind="set", history_length=2, max_targets=4)
     assert found(build_examples(log, users(spark, 3), config)) == {
         (0, 0): ([4, 9], [1, 4, 9, PAD]),

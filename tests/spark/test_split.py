@@ -8,7 +8,7 @@ from kdspark import tables
 from kdspark.config import SourceConfig, SplitConfig
 from kdspark.errors import InputError
 from kdspark.spark.split import check_split, split_events
-from tests.spark.logs import END_US, events
+from tests.spark.logs import END_US, events, tie_hashes
 
 DAY_US = 86_400_000_000
 
@@ -25,7 +25,9 @@ def test_leave_one_out_against_brute_force_whatever_the_partitions(spark):
     rows = sorted({(int(u), int(i), int(t)) for u, i, t in rng.integers(0, [12, 40, 6], (120, 3))})  # many ties
     rows += [(50, 1, 1), (50, 2, 1), (50, 3, 1), (51, 1, 1)]  # too few events: all stay in train
     config = SplitConfig(n_valid=1, n_test=2)
-    log = pd.DataFrame(rows, columns=["u", "i", "t"]).sort_values(["u", "t", "i"])
+    log, hashes = pd.DataFrame(rows, columns=["u", "i", "t"]), tie_hashes(spark, rows)
+    log["h"] = [hashes[pair] for pair in zip(log["u"], log["i"], strict=True)]
+    log = log.sort_values(["u", "t", "h"], ascending=[True, True, False])
     place, size = log.groupby("u").cumcount(ascending=False), log.groupby("u")["i"].transform("size")
     log["s"] = np.where(size <= 3, "train", np.where(place < 2, "test", np.where(place < 3, "valid", "train")))
     expected = {name: set(part[["u", "i", "t"]].itertuples(index=False, name=None)) for name, part in log.groupby("s")}

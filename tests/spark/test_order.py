@@ -1,0 +1,35 @@
+"""A user's order of events: by time, ties repeatable, and without a pattern that a model could learn."""
+
+from pyspark.sql import functions as F
+
+from kdspark import tables
+from kdspark.spark.order import latest_first
+from tests.spark.logs import events
+
+
+def ordered(spark, rows, partitions=1):
+    """{user: items, latest first}."""
+    frame = events(spark, rows, partitions).withColumn("place", F.row_number().over(latest_first()))
+    found = {}
+    for row in frame.orderBy(tables.USER_IDX, "place").collect():
+        found.setdefault(row[tables.USER_IDX], []).append(row[tables.ITEM_IDX])
+    return found
+
+
+def test_time_decides_and_no_time_is_oldest(spark):
+    assert ordered(spark, [(0, 7, 30), (0, 1, None), (0, 9, 10), (0, 3, 20)]) == {0: [7, 3, 9, 1]}
+
+
+def test_ties_do_not_depend_on_partitions_or_input_order(spark):
+    rows = [(user, item, 5) for user in range(20) for item in range(12)]
+    once = ordered(spark, rows)
+    assert ordered(spark, rows[::-1], partitions=7) == once
+    assert all(sorted(items) == list(range(12)) for items in once.values())
+
+
+def test_tied_items_have_no_common_order(spark):
+    """Were it the same for all users, a model could learn which of two tied items comes next."""
+    users = 400
+    firsts = [items[0] for items in ordered(spark, [(u, i, 5) for u in range(users) for i in (3, 8)]).values()]
+    # Binomial with p = 1/2: five standard deviations.
+    assert abs(firsts.count(3) - users / 2) < 5 * (users / 4) ** 0.5
