@@ -52,7 +52,7 @@ RANK = "rank"
 SCORE = "score"
 REASON = "reason"
 MODEL_VERSION = "model_version"
-REASON_MODEL, REASON_COLD_START, REASON_BACKFILL = "model", "cold_start", "backfill"
+REASON_MODEL, REASON_COLD_START = "model", "cold_start"
 
 # evaluation
 MODEL = "model"

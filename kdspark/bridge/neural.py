@@ -40,6 +40,7 @@ def train_process(
     checkpoints: str,
     seed: int,
     stop_after: int | None,
+    extras: dict[str, Any],
     out: str,
 ) -> dict[str, Any]:
     """Train one model; rank 0 writes its folder.
@@ -54,6 +55,7 @@ def train_process(
         checkpoints: folder for checkpoints.
         seed: of everything random.
         stop_after: epochs to train on the schedule of all.
+        extras: kept in the model's description.
         out: the model folder.
 
     Returns:
@@ -96,7 +98,7 @@ def train_process(
     )
     result = trainer.fit()
     if _rank() == 0:
-        save_model(model.cpu(), Path(out))
+        save_model(model.cpu(), Path(out), extras)
     return {"best_epoch": result.best_epoch, "best_metric": result.best_metric, "curve": result.curve}
 
 

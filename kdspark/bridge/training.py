@@ -17,6 +17,7 @@ from kdspark.bridge.distributed import run_training
 from kdspark.bridge.items import load_items
 from kdspark.bridge.neural import train_process
 from kdspark.bridge.prepared import Prepared, Scope, splits_of
+from kdspark.bridge.vocabulary import check_vocabulary, vocabulary_stamp
 from kdspark.config import (
     ALSConfig,
     DistillConfig,
@@ -39,6 +40,7 @@ from kdspark.workspace import write_json
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+Stamp = dict[str, Any]
 TRAINING_FILE = "training.json"
 _MEMBER_SEED = 1000  # members of equal configuration must differ
 
@@ -105,17 +107,18 @@ def train_recommender(spark: "SparkSession", config: RecommenderConfig, request:
 
     Raises:
         TrainingError: as the trainer does.
-        ModelError: a pre-trained folder is damaged, or knows more items than there are.
+        ModelError: a pre-trained folder is damaged, or of a workspace with other ids.
     """
     started = time.perf_counter()
     members: list[Trained] = []
     record: dict[str, Any] = {}
+    stamp = vocabulary_stamp(spark, request.prepared)
     if isinstance(config, EnsembleConfig):
-        members = _train_members(spark, config, request, out)
+        members = _train_members(spark, config, request, stamp, out)
     elif isinstance(config, NeuralConfig):
-        record = _train_neural(spark, config, request, out)
+        record = _train_neural(spark, config, request, stamp, out)
     else:
-        save_model(_fit(spark, config, request, out), out)
+        save_model(_fit(spark, config, request, out), out, stamp)
     trained = Trained(
         kind=config.kind,
         params=int(describe_folder(out)["n_params"]),
@@ -128,7 +131,9 @@ def train_recommender(spark: "SparkSession", config: RecommenderConfig, request:
     return trained
 
 
-def _train_members(spark: "SparkSession", config: EnsembleConfig, request: Request, out: Path) -> list[Trained]:
+def _train_members(
+    spark: "SparkSession", config: EnsembleConfig, request: Request, stamp: Stamp, out: Path
+) -> list[Trained]:
     scratch = out.with_name(f"{out.name}-members")
     items = load_items(request.prepared.items(request.scope))
     trained: list[Trained] = []
@@ -137,7 +142,7 @@ def _train_members(spark: "SparkSession", config: EnsembleConfig, request: Reque
         folder = scratch / str(index)
         trained.append(train_recommender(spark, member, request.member(index), folder))
         models.append(load_model(folder, items))
-    save_model(Ensemble(models, config.weights, items), out)
+    save_model(Ensemble(models, config.weights, items), out, stamp)
     shutil.rmtree(scratch)
     return trained
 
@@ -152,6 +157,7 @@ def _fit(
     items = load_items(prepared.items(request.scope))
     splits = splits_of(request.scope)
     if isinstance(config, PretrainedConfig):
+        check_vocabulary(spark, prepared, Path(config.path))
         return load_model(Path(config.path), items)
     if isinstance(config, EASEConfig):
         require_memory(
@@ -171,7 +177,9 @@ def _fit(
     return build_model(config, prepared.n_users, prepared.n_items, items, prepared.user_sizes, request.seed)
 
 
-def _train_neural(spark: "SparkSession", config: NeuralConfig, request: Request, out: Path) -> dict[str, Any]:
+def _train_neural(
+    spark: "SparkSession", config: NeuralConfig, request: Request, stamp: Stamp, out: Path
+) -> dict[str, Any]:
     stop_after = int(request.epochs_from["best_epoch"]) if request.epochs_from else None
     arguments = {
         "config": config.model_dump(mode="json"),
@@ -183,6 +191,7 @@ def _train_neural(spark: "SparkSession", config: NeuralConfig, request: Request,
         "checkpoints": str(request.checkpoints),
         "seed": request.seed,
         "stop_after": stop_after,
+        "extras": stamp,
         "out": str(out),
     }
     request.checkpoints.mkdir(parents=True, exist_ok=True)

@@ -119,7 +119,7 @@ class ExamplesConfig(Strict):
     next_item: one example per (user, event): the events before it are the history, the event is the target;
         at most the `max_positions` latest per user. Needs a log with an order.
     set: one example per user: all training items are both history and targets (up to the two lengths), as for
-        logs without an order.
+        logs without an order. Models that read histories then need `input_dropout`, or they would learn to copy.
     """
 
     kind: Literal["next_item", "set"] = "next_item"

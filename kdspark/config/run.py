@@ -134,12 +134,23 @@ class Config(Strict):
                 "so its older part would never be trained"
             )
         self._teacher_fits(self.teacher)
+        self._sets_are_noisy(self.student, "student")
         return self
+
+    def _sets_are_noisy(self, model: RecommenderConfig, key: str) -> None:
+        """In a "set" example the targets are the history: a model that reads all of it would learn to copy."""
+        if self.data.examples.kind == "set" and getattr(model, "input_dropout", 1.0) == 0.0:
+            raise ValueError(
+                f"`examples.kind: set` shows a model its own targets; set `{key}.input_dropout` (0.5, for example), "
+                "so that it learns to find them from the rest"
+            )
 
     def _teacher_fits(self, teacher: RecommenderConfig) -> None:
         for member in teacher.members if isinstance(teacher, EnsembleConfig) else []:
             self._teacher_fits(member)
         ordered = isinstance(teacher, SequenceConfig)
+        if not ordered:  # those that read an order learn from sequences, not from examples
+            self._sets_are_noisy(teacher, "teacher")
         if ordered and self.data.columns.timestamp is None:
             raise ValueError(f"`teacher`: a {teacher.kind} reads an order, which needs `data.columns.timestamp`")
         most = self.data.features.history_length if ordered else self.data.examples.history_length

@@ -77,14 +77,17 @@ def entropy(targets_BC: Tensor) -> Tensor:
     return _mean_of_rows(-_times_log(targets_BC, log_p_BC).sum(dim=1), targets_BC)
 
 
-def kl_divergence(teacher_logits_BC: Tensor, student_logits_BC: Tensor, temperature: float = 1.0) -> Tensor:
-    """KL(softmax(teacher / T) || softmax(student / T)), in nats, the mean over rows.
+def kl_divergence(targets_BC: Tensor, scores_BC: Tensor) -> Tensor:
+    """KL(p || softmax(scores)), in nats, the mean over rows with a target; zero where both agree.
 
-    The factor T^2 that keeps its gradient's size independent of T (Hinton et al., 2015) is NOT applied here; the
-    objective applies it.
+    With p = softmax(teacher / T) and scores = student / T it is the soft part of Hinton et al. (2015). The factor T^2
+    that keeps its gradient's size independent of T is NOT applied here; the objective applies it.
+
+    Args:
+        targets_BC: probabilities; a row of zeros has no target and does not count.
+        scores_BC: -inf leaves a class out; its probability must be 0.
     """
-    p_BC = (teacher_logits_BC / temperature).softmax(dim=1)
-    return soft_cross_entropy(p_BC, student_logits_BC / temperature) - entropy(p_BC)
+    return soft_cross_entropy(targets_BC, scores_BC) - entropy(targets_BC)
 
 
 def _times_log(p_BC: Tensor, log_BC: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kdspark.config import DistillConfig, TrainingConfig
-from kdspark.distill.losses import entropy, hard_cross_entropy, sampled_cross_entropy, soft_cross_entropy
+from kdspark.distill.losses import entropy, hard_cross_entropy, kl_divergence, sampled_cross_entropy
 from kdspark.distill.targets import soft_targets
 from kdspark.errors import TrainingError
 from kdspark.models.batch import UserBatch
@@ -166,7 +166,7 @@ class ExampleObjective(nn.Module):
         own_BC = scores_of(users_BD, items_ND, candidates_BC, scores_BN) / config.temperature
         own_BC = own_BC.masked_fill(candidates_BC == PAD, -torch.inf)
         if config.candidates == "candidates":
-            return soft_cross_entropy(targets_BC, own_BC) - entropy(targets_BC)
+            return kl_divergence(targets_BC, own_BC)
         if scores_BN is not None:
             rest = (scores_BN / config.temperature).logsumexp(dim=1, keepdim=True)
         else:

@@ -26,8 +26,3 @@ def splitmix64(keys: npt.ArrayLike, seed: Any = 0) -> npt.NDArray[np.uint64]:
         z = (z ^ (z >> np.uint64(30))) * _MIX_1
         z = (z ^ (z >> np.uint64(27))) * _MIX_2
         return np.asarray(z ^ (z >> np.uint64(31)), np.uint64)
-
-
-def uniform(keys: npt.ArrayLike, seed: Any = 0) -> npt.NDArray[np.float64]:
-    """Hash-based uniform numbers in [0, 1), 53 bits each. Arguments as for `splitmix64`."""
-    return (splitmix64(keys, seed) >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -53,3 +53,11 @@ def extend_vocabulary(ids: "DataFrame", previous: "DataFrame | None", idx_name: 
     within = F.row_number().over(Window.partitionBy("bucket").orderBy(id_name)) - 1
     numbered = bucketed.select((offset + within).cast("int").alias(idx_name), id_name)
     return numbered if previous is None else previous.select(idx_name, id_name).unionByName(numbered)
+
+
+def vocabulary_digest(vocabulary: "DataFrame", idx_name: str, id_name: str, size: int) -> str:
+    """A digest of which ids the indices below `size` stand for; the same however the vocabulary grows after them."""
+    hashed = F.xxhash64(F.col(idx_name), F.col(id_name).cast("string")).cast("decimal(38,0)")
+    row = vocabulary.filter(F.col(idx_name) < size).agg(F.count("*"), F.sum(hashed)).first()
+    assert row is not None
+    return f"{row[0]}:{row[1] or 0}"

@@ -100,3 +100,13 @@ def test_equal_sections_have_equal_digests() -> None:
 def test_dump_and_parse_round_trip() -> None:
     config = parse_config(minimal(), ["distill.lambda=3"])
     assert Config.model_validate(config.model_dump(mode="json", by_alias=True)) == config
+
+
+@pytest.mark.parametrize("key", ["student", "teacher"])
+def test_a_set_of_items_needs_noise_where_histories_are_read(key: str) -> None:
+    raw = minimal()
+    raw["data"] = {**raw["data"], "split": {"kind": "random"}, "examples": {"kind": "set"}}
+    raw |= {"teacher": {"kind": "ease"}, "student": {"kind": "mf"}, key: {"kind": "bag"}}
+    with pytest.raises(ConfigError, match=rf"shows a model its own targets; set `{key}\.input_dropout`"):
+        parse_config(raw)
+    parse_config(raw, [f"{key}.input_dropout=0.5"])

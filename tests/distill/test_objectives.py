@@ -140,3 +140,15 @@ def test_sequence_softmax_leaves_seen_items_out() -> None:
         scores[0, masked] = -torch.inf
         losses.append(F.cross_entropy(scores, history[:, end]))
     torch.testing.assert_close(found, torch.stack(losses).mean())
+
+
+def test_step_bytes_count_the_scores_of_the_catalogue() -> None:
+    model = zoo.ZOO["gru"]()
+    n, sampled = model.n_catalogue, TrainingConfig(negatives=8)
+    soft_only = distill(hard_weight=0.0, **{"lambda": 1.0})
+    assert ExampleObjective(model, distill(), FULL).step_bytes(10) == 10 * n * 21
+    assert ExampleObjective(model, soft_only, FULL).step_bytes(10) == 0  # softmax over the row's candidates alone
+    assert ExampleObjective(model, distill(), sampled).step_bytes(10) == 0
+    assert SequenceObjective(model, FULL, 5).step_bytes(10) == 10 * n * (21 + 5 * 3)
+    assert SequenceObjective(model, FULL, 5, mask_history=False).step_bytes(10) == 10 * n * 21
+    assert SequenceObjective(model, sampled, 5).step_bytes(10) == 0

@@ -53,7 +53,8 @@ def test_log_without_order_and_a_provided_split(spark: SparkSession, tmp_path: P
         "examples": {"kind": "set", "history_length": 50, "max_targets": 50},
     }
     config["teacher"] = {"kind": "ease"}
-    config["student"] = {"kind": student, "dim": 8, "training": config["student"]["training"]}
+    noise = {"input_dropout": 0.5} if student == "bag" else {}
+    config["student"] = {"kind": student, "dim": 8, **noise, "training": config["student"]["training"]}
     night(spark, tmp_path / "root", config)
     models = {model["model"]: model for model in json.loads(compare_night(str(tmp_path / "root"), DATE, True))}
     assert models["teacher"]["metrics"]["ndcg@10"]["value"] > models["popularity"]["metrics"]["ndcg@10"]["value"]
@@ -89,3 +90,34 @@ def test_json_temporal_split_and_a_pretrained_teacher(spark: SparkSession, tmp_p
     described = read_json(later.output("train_student") / "model" / "model.json")["model"]
     assert described["config"]["user_features"]
     assert described["user_sizes"]["n_codes"] > 1
+
+
+def test_recurrent_teacher_convolutional_student_random_split_and_repeats(spark: SparkSession, tmp_path: Path) -> None:
+    log = pd.read_csv(small_log(tmp_path, users=60), sep="\t")
+    again = log.sample(frac=0.2, random_state=1)
+    again["timestamp:float"] += 3600  # users who come back to an item
+    pd.concat([log, again]).to_csv(tmp_path / "events.tsv", sep="\t", index=False)
+    config = small_config(tmp_path / "events.tsv")
+    config["data"]["filters"] = {"repeats": "all", "k_core": True, "min_user_events": 25, "min_item_events": 4}
+    config["data"]["split"] = {"kind": "random"}
+    training = config["student"]["training"]
+    config["teacher"] = {"kind": "lstm", "dim": 16, "history_length": 20, "training": training}
+    config["student"] = {"kind": "cnn", "dim": 8, "history_length": 20, "training": training}
+    config["scoring"] = {"k": 10, "exclude_seen": False}
+    config["refit"] = True
+    runner = night(spark, tmp_path / "root", config)
+    events = pd.read_parquet(runner.output("prepare") / "interactions")
+    assert events.groupby("user_idx").size().min() >= 25
+    assert events.groupby("item_idx").size().min() >= 4
+    assert events.duplicated(["user_idx", "item_idx"]).any()
+    assert set(events["split"]) == {"train", "valid", "test"}
+    kinds = [
+        read_json(runner.output(name) / "model" / "model.json")["kind"] for name in ("train_teacher", "refit_student")
+    ]
+    assert kinds == ["lstm", "cnn"]
+    lists = pd.read_parquet(latest_table(str(tmp_path / "root")))
+    ids = pd.read_parquet(runner.output("prepare") / "item_ids").merge(events, on="item_idx")
+    users = pd.read_parquet(runner.output("prepare") / "user_ids")
+    seen = ids.merge(users, on="user_idx")[["user_id", "item_id"]].drop_duplicates()
+    assert lists.groupby("user_id").size().eq(10).all()
+    assert len(lists.merge(seen, on=["user_id", "item_id"])) > 0  # what a user has seen may come again

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from kdspark.ranking.hashing import splitmix64, uniform
+from kdspark.ranking.hashing import splitmix64
 
 
 def test_reference_sequence() -> None:
@@ -27,7 +27,7 @@ def test_seed_arrays_chain_keys() -> None:
 
 
 def test_uniform_is_uniform() -> None:
-    values = uniform(np.arange(20_000), 3)
+    values = splitmix64(np.arange(20_000), 3).astype(np.float64) / 2.0**64
     assert values.min() >= 0
     assert values.max() < 1
     assert stats.kstest(values, "uniform").pvalue > 0.001

@@ -80,3 +80,13 @@ def test_more_ids_than_an_index_can_hold(spark, monkeypatch):
     extend_vocabulary(frame(spark, ["c", "a"], "STRING"), was, IDX, ID)
     with pytest.raises(InputError, match="More than 3 different ids"):
         extend_vocabulary(frame(spark, ["c", "d"], "STRING"), was, IDX, ID)
+
+
+def test_the_digest_of_a_vocabulary_is_of_its_first_ids(spark):
+    def digest(values, size, partitions=1):
+        table = spark.createDataFrame(list(enumerate(values)), f"{IDX} INT, {ID} STRING").repartition(partitions)
+        return module.vocabulary_digest(table, IDX, ID, size)
+
+    assert digest("abcd", 3, 5) == digest("abc", 3) == digest("abcx", 3)
+    others = [digest("bac", 3), digest("abx", 3), digest("ab", 3), digest("abc", 2), digest("", 3)]
+    assert len({digest("abc", 3), *others}) == 6

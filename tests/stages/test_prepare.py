@@ -24,7 +24,7 @@ def prepare(spark: SparkSession, root: Path, data: dict[str, Any], date: str = D
     config = {
         "data": data,
         "teacher": {"kind": "ease"},
-        "student": {"kind": "bag", "dim": 4, "history_length": 4},
+        "student": {"kind": "mf", "dim": 4},
         "scoring": {"k": 1},
         "evaluation": {"ks": [1]},
         "gate": {"metric": "ndcg@1"},
