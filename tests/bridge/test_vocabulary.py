@@ -21,8 +21,8 @@ ITEMS, USERS = ["a", "b", "c"], [30, 10]
 def workspace(spark, folder, items, users):
     items_schema = f"{tables.ITEM_IDX} INT, {tables.ITEM_ID} STRING"
     users_schema = f"{tables.USER_IDX} INT, {tables.USER_ID} BIGINT"
-    write_table(spark.createDataFrame(list(enumerate(items)), items_schema), folder / "item_ids")
-    write_table(spark.createDataFrame(list(enumerate(users)), users_schema), folder / "user_ids")
+    write_table(spark.createDataFrame(list(enumerate(items)), items_schema), "item_ids", folder / "item_ids")
+    write_table(spark.createDataFrame(list(enumerate(users)), users_schema), "user_ids", folder / "user_ids")
     return Prepared(folder)
 
 
