@@ -21,6 +21,7 @@ from kdspark.bridge.scoring import encode
 from kdspark.bridge.shipping import Shipped, ship
 from kdspark.config import SoftLabelsConfig
 from kdspark.ranking.hashing import splitmix64
+from kdspark.ranking.products import pair_scores
 from kdspark.ranking.topk import top_k
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from kdspark.models.storage import Serving
 
 _OVERSAMPLE = 2  # tail draws per slot; draws that hit the top-K, the history or an earlier draw are thrown away
-_CHUNK_FLOATS = 1 << 24  # bound of the gathered item vectors when the candidates' scores are computed: 64 MiB
 
 
 def label_examples(
@@ -88,7 +88,7 @@ class _LabelTask:
         keys_B[: len(positions_B)] = splitmix64(positions_B, keys_B[: len(positions_B)])
         excluded = np.concatenate([top_BK, history_BL], axis=1) if self.config.mask_history else top_BK
         tail_BS = sample_tail(keys_B, np.flatnonzero(allowed_N), excluded, self.config.tail)
-        tail_scores_BS = _scores_of(users_BD, items_ND, tail_BS)
+        tail_scores_BS = pair_scores(users_BD, items_ND, tail_BS)
         candidates_BC = np.concatenate([top_BK, tail_BS], axis=1).astype(np.int32)
         logits_BC = np.concatenate([top_scores_BK, tail_scores_BS], axis=1).astype(np.float32)
         logits_BC[candidates_BC == tables.PAD] = 0.0
@@ -133,18 +133,3 @@ def sample_tail(
 def _as_csr(history_BL: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     present = history_BL != tables.PAD
     return np.concatenate([[0], np.cumsum(present.sum(axis=1))]), history_BL[present]
-
-
-def _scores_of(
-    users_BD: npt.NDArray[np.float32], items_ND: npt.NDArray[np.float32], items_BS: npt.NDArray[np.int32]
-) -> npt.NDArray[np.float32]:
-    """Inner products of each user with its own items; PAD scores 0."""
-    rows, size = items_BS.shape
-    scores_BS = np.zeros((rows, size), np.float32)
-    step = max(1, _CHUNK_FLOATS // max(1, size * users_BD.shape[1]))
-    for start in range(0, rows, step):
-        part = slice(start, start + step)
-        vectors = items_ND[np.maximum(items_BS[part], 0)]
-        scores_BS[part] = np.matmul(vectors, users_BD[part][:, :, None])[:, :, 0]
-    scores_BS[items_BS == tables.PAD] = 0.0
-    return scores_BS

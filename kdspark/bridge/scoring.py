@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from kdspark import tables
 from kdspark.bridge.arrow import compact_lists, rebatch, user_batch
 from kdspark.bridge.shipping import Shipped, ship
-from kdspark.ranking.topk import top_k
+from kdspark.ranking.topk import select_rows, top_k
 from kdspark.spark.lists import ragged_lists
 
 if TYPE_CHECKING:
@@ -111,8 +111,10 @@ class _RankTask:
             users_BD, serving.items_ND_numpy, self.k, seen, serving.allowed_N_numpy, self.memory_mib
         )
         if not known_B.all():
-            popular = _popular(serving, int((~known_B).sum()), _select_csr(seen, ~known_B), self.k, self.memory_mib)
-            items_BK[~known_B], scores_BK[~known_B] = popular
+            strangers = np.flatnonzero(~known_B)
+            rest = None if seen is None else select_rows(seen, strangers)
+            popular = _popular(serving, len(strangers), rest, self.k, self.memory_mib)
+            items_BK[strangers], scores_BK[strangers] = popular
         self.timing.encode.add(encoded - started)
         self.timing.score.add(perf_counter() - encoded)
         return _ranked(batch, items_BK, scores_BK, known_B)
@@ -140,14 +142,6 @@ def _popular(
 def _pad_csr(csr: tuple[Ints, Ints], rows: int) -> tuple[Ints, Ints]:
     indptr, indices = csr
     return np.concatenate([indptr, np.full(rows + 1 - len(indptr), indptr[-1])]), indices
-
-
-def _select_csr(csr: tuple[Ints, Ints] | None, keep_B: npt.NDArray[np.bool_]) -> tuple[Ints, Ints] | None:
-    if csr is None:
-        return None
-    indptr, indices = csr
-    lengths = np.diff(indptr)
-    return np.concatenate([[0], np.cumsum(lengths[keep_B])]), indices[np.repeat(keep_B, lengths)]
 
 
 def _ranked(

@@ -4,10 +4,13 @@ The one kernel behind soft labels, evaluation and nightly scoring. Items come in
 a user's list only if it is strictly above that user's k-th best so far; that one comparison discards nearly all of a
 tile. What passes goes to a reservoir (see `kdspark.ranking.reservoir`).
 
-Batching. BLAS may round an element differently in matrices of different shapes. Every product here has the shape
-[USER_TILE, D] x [D, item tile], the last users padded with zeros, and the item tile depends on N and `memory_mib`
-alone: a user's list does not depend on which other users share the call, or on their number. User vectors that come
-out of a network need the same care: encode batches of one fixed size (`pad_rows`).
+Exactness. BLAS rounds an element differently in matrices of different shapes, on different processors, and on some
+even in different rows of one matrix. So float32 products only choose candidates, a few more than k; those are scored
+again in float64 (see `kdspark.ranking.products`) and ordered by that. The classic bound on the rounding error of an
+inner product (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1) proves that no other item belongs
+into the list; users for whom it proves nothing (items with equal vectors at the end of a list, say) are scanned again
+in float64. A user's list therefore depends neither on who shares the call nor on the machine. User vectors that come
+out of a network need the same care: encode batches of one fixed size.
 
 Legend: B users, T users of a tile, N items, M items of a tile, D dims, K list length, G groups.
 """
@@ -19,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdspark.errors import ModelError
+from kdspark.ranking.products import pair_scores, rounding_bound
 from kdspark.ranking.reservoir import Reservoir, encode
 
 Floats = npt.NDArray[np.float32]
@@ -27,7 +31,8 @@ Csr = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.integer[Any]]]
 
 USER_TILE = 256
 _MAX_ITEM_TILE = 4096  # larger tiles fall out of the cache
-_BYTES_PER_SCORE = 5  # float32 score, bool mask
+_BYTES_PER_SCORE = 4 + 8 + 1  # float32 score, float64 score, bool mask
+_SPARE = 16  # candidates beyond k: makes second scans rare
 
 
 def top_k(
@@ -38,10 +43,10 @@ def top_k(
     allowed_N: npt.NDArray[np.bool_] | None = None,
     memory_mib: int = 256,
 ) -> tuple[npt.NDArray[np.int32], Floats]:
-    """The k best items of every user by users_BD @ items_ND.T, exact in float32.
+    """The k best items of every user by users_BD @ items_ND.T, exact to the last bit of float32.
 
     Args:
-        users_BD, items_ND: vectors; computed in float32.
+        users_BD, items_ND: vectors, taken as float32.
         k: list length, at least 1; may exceed N.
         seen: items to leave out per user, as CSR (indptr [B+1], item_idx in any order); entries outside [0, N) are
             ignored. Costs time in proportion to its length only.
@@ -50,7 +55,7 @@ def top_k(
 
     Returns:
         items_BK int32, best first, ties by smaller item_idx, padded with -1 where fewer items remain;
-        scores_BK float32, padded with -inf.
+        scores_BK float32, inner products rounded once, padded with -inf.
 
     Raises:
         ModelError: a vector or a score is not finite, or the shapes do not fit.
@@ -58,26 +63,74 @@ def top_k(
     users_BD = np.ascontiguousarray(users_BD, np.float32)
     items_ND = np.ascontiguousarray(items_ND, np.float32)
     _check(users_BD, items_ND, k, seen, allowed_N)
-    risky = _may_overflow(users_BD, items_ND)
     penalty_N = None if allowed_N is None or allowed_N.all() else np.where(allowed_N, 0, -np.inf).astype(np.float32)
+    width = _item_tile(len(items_ND), memory_mib)
+    items_BX, rough_BX = _scan(users_BD, items_ND, k + _SPARE, seen, penalty_N, width, np.float32)
+    items_BK, scores_BK, proven_B = _refine(users_BD, items_ND, items_BX, rough_BX, k)
+    if not proven_B.all():
+        again = np.flatnonzero(~proven_B)
+        rest = None if seen is None else select_rows(seen, again)
+        items_BK[again], scores_BK[again] = _scan(users_BD[again], items_ND, k, rest, penalty_N, width, np.float64)
+    return items_BK, scores_BK
+
+
+def _scan(
+    users_BD: Floats,
+    items_ND: Floats,
+    k: int,
+    seen: Csr | None,
+    penalty_N: Floats | None,
+    width: int,
+    precision: type[np.floating[Any]],
+) -> tuple[npt.NDArray[np.int32], Floats]:
+    """The k best of every user by products computed in `precision` and rounded to float32."""
+    risky = _may_overflow(users_BD, items_ND)
     items_BK = np.full((len(users_BD), k), -1, np.int32)
     scores_BK = np.full((len(users_BD), k), -np.inf, np.float32)
-    width = _item_tile(len(items_ND), memory_mib)
-    buffers = np.empty(USER_TILE * width, np.float32), np.empty(USER_TILE * width, np.bool_)
+    buffer, above = np.empty(USER_TILE * width, np.float32), np.empty(USER_TILE * width, np.bool_)
     for start in range(0, len(users_BD), USER_TILE):
         rows = min(USER_TILE, len(users_BD) - start)
         reservoir = Reservoir(USER_TILE, k)
         reservoir.threshold_B[rows:] = np.inf  # padding wants no items
         masked = _SeenTile(seen, start, rows, len(items_ND))
-        users_TD = pad_rows(users_BD[start : start + rows], USER_TILE)
-        for first, scores_TM in _score_tiles(users_TD, items_ND, width, buffers[0], risky):
+        users_TD = pad_rows(users_BD[start : start + rows], USER_TILE).astype(precision, copy=False)
+        for first, scores_TM in _score_tiles(users_TD, items_ND, width, buffer, risky):
             if penalty_N is not None:
                 scores_TM += penalty_N[first : first + scores_TM.shape[1]]
             masked.apply(scores_TM, first)
-            _offer(reservoir, scores_TM, first, buffers[1])
+            _offer(reservoir, scores_TM, first, above)
         best_items, best_scores = reservoir.best()
         items_BK[start : start + rows], scores_BK[start : start + rows] = best_items[:rows], best_scores[:rows]
     return items_BK, scores_BK
+
+
+def _refine(
+    users_BD: Floats, items_ND: Floats, items_BX: npt.NDArray[np.int32], rough_BX: Floats, k: int
+) -> tuple[npt.NDArray[np.int32], Floats, npt.NDArray[np.bool_]]:
+    """Candidates in their exact order, cut to k, and whether these are proven to be the k best of all items.
+
+    An item that is no candidate has at most the rough score of the worst candidate, and so at most that plus the
+    rounding error as its true score; it is out if that is below the k-th best true score. Without rounding error
+    rough scores are true ones. A list of fewer candidates than asked for holds all there are.
+    """
+    scores_BX = pair_scores(users_BD, items_ND, items_BX)
+    scores_BX[items_BX < 0] = -np.inf
+    order_BX = np.lexsort((items_BX, -scores_BX), axis=1)[:, :k]
+    items_BK, scores_BK = np.take_along_axis(items_BX, order_BX, 1), np.take_along_axis(scores_BX, order_BX, 1)
+    error_B = rounding_bound(users_BD, items_ND)
+    worst_B = rough_BX[:, -1].astype(np.float64) + error_B
+    rounded_up_B = np.nextafter(worst_B.astype(np.float32), np.float32(np.inf))
+    proven_B = (rounded_up_B < scores_BK[:, -1]) | (error_B == 0) | (items_BX[:, -1] < 0)
+    return items_BK, scores_BK, proven_B
+
+
+def select_rows(csr: Csr, rows: npt.NDArray[np.integer[Any]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The given rows of a CSR (indptr, indices)."""
+    indptr, indices = np.asarray(csr[0], np.int64), np.asarray(csr[1], np.int64)
+    lengths = np.diff(indptr)[rows]
+    ends = np.cumsum(lengths)
+    places = np.arange(lengths.sum()) + np.repeat(indptr[rows] - (ends - lengths), lengths)
+    return np.concatenate([[0], ends]), indices[places]
 
 
 def pad_rows(rows_BX: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
@@ -95,14 +148,17 @@ def _item_tile(n_items: int, memory_mib: int) -> int:
 
 
 def _score_tiles(
-    users_TD: Floats, items_ND: Floats, width: int, buffer: Floats, risky: bool
+    users_TD: npt.NDArray[np.floating[Any]], items_ND: Floats, width: int, buffer: Floats, risky: bool
 ) -> Iterator[tuple[int, Floats]]:
-    """(first item_idx, scores_TM) per tile of items, all in one buffer."""
+    """(first item_idx, scores_TM) per tile of items, all in one buffer; computed in the users' precision."""
     for first in range(0, len(items_ND), width):
         items_MD = items_ND[first : first + width]
         scores_TM = buffer[: USER_TILE * len(items_MD)].reshape(USER_TILE, len(items_MD))
         with np.errstate(over="ignore", invalid="ignore"):
-            np.matmul(users_TD, items_MD.T, out=scores_TM)
+            if users_TD.dtype == np.float32:
+                np.matmul(users_TD, items_MD.T, out=scores_TM)
+            else:
+                scores_TM[...] = users_TD @ items_MD.T.astype(users_TD.dtype)
         if risky and not np.isfinite(scores_TM).all():
             raise ModelError(
                 "A score overflows: the inner product of two finite vectors is not.", "The model diverged; retrain it."

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from kdspark.bridge.labels import _scores_of, sample_tail
+from kdspark.bridge.labels import sample_tail
 from kdspark.ranking.hashing import splitmix64
 from kdspark.tables import PAD
 
@@ -42,12 +42,3 @@ def test_tail_is_uniform_over_what_is_left() -> None:
     counts = np.bincount(tail[tail != PAD], minlength=20)
     assert counts[7] == 0
     assert stats.chisquare(np.delete(counts, 7)).pvalue > 0.001
-
-
-def test_scores_are_inner_products() -> None:
-    generator = np.random.default_rng(0)
-    users, items = generator.normal(size=(5, 3)).astype("f4"), generator.normal(size=(9, 3)).astype("f4")
-    chosen = np.array([[0, 8, PAD]] * 5, np.int32)
-    scores = _scores_of(users, items, chosen)
-    np.testing.assert_allclose(scores[:, :2], users @ items[[0, 8]].T, rtol=1e-5)
-    assert (scores[:, 2] == 0).all()

@@ -1,5 +1,7 @@
 """The kernel against a brute-force oracle: float64 products, lexsort, masks as dense matrices."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from kdspark.errors import ModelError
 from kdspark.ranking import topk
-from kdspark.ranking.topk import pad_rows, top_k
+from kdspark.ranking.topk import pad_rows, select_rows, top_k
 
 
 def oracle(users, items, k, seen=None, allowed=None):
@@ -106,6 +108,70 @@ def test_a_list_does_not_depend_on_the_other_users_of_the_call():
         np.testing.assert_array_equal(alone_scores[0].view(np.int32), scores[row].view(np.int32))
 
 
+@pytest.fixture
+def scans(monkeypatch):
+    """(users, precision) of every scan of the catalogue."""
+    found, scan = [], topk._scan
+
+    def spy(users, items, k, seen, penalty, width, precision):
+        found.append((len(users), precision))
+        return scan(users, items, k, seen, penalty, width, precision)
+
+    monkeypatch.setattr(topk, "_scan", spy)
+    return found
+
+
+def test_distinct_scores_need_one_scan(scans):
+    rng = np.random.default_rng(1)
+    top_k(rng.standard_normal((500, 32)), rng.standard_normal((3000, 32)), 20)
+    assert scans == [(500, np.float32)]
+
+
+def test_equal_items_at_the_end_of_a_list_are_told_apart_by_a_second_scan(scans):
+    rng = np.random.default_rng(2)
+    items = np.repeat(rng.standard_normal((40, 33)), 100, axis=0).astype(np.float32)
+    users = rng.standard_normal((6, 33)).astype(np.float32)
+    seen = csr([[0], [], range(3000), range(4000), [5, 7], [3999]])
+    found, scores = top_k(users, items, 30, seen)
+    assert scans == [(6, np.float32), (5, np.float64)]  # who has seen everything needs no second look
+    expected, exact = oracle(users, items, 30, seen)
+    groups = np.where(found < 0, -1, found // 100)
+    np.testing.assert_array_equal(groups, np.where(expected < 0, -1, expected // 100))
+    for row in (0, 1, 2, 4, 5):
+        own = set(seen[1][seen[0][row] : seen[0][row + 1]])
+        unseen = [item for item in range(groups[row, 0] * 100, groups[row, 0] * 100 + 100) if item not in own]
+        assert found[row].tolist() == unseen[:30]
+        np.testing.assert_array_equal(scores[row], exact[row, found[row]].astype(np.float32))
+
+
+def test_what_float32_confuses_is_ordered_by_the_true_scores(monkeypatch):
+    """A float32 product that is off by as much as the bound allows changes nothing."""
+    rng = np.random.default_rng(4)
+    users, items = rng.standard_normal((64, 24), np.float32), rng.standard_normal((4000, 24), np.float32)
+    expected, scores = top_k(users, items, 25)
+    honest = topk._score_tiles
+
+    def noisy(users_TD, items_ND, width, buffer, risky):
+        for first, tile in honest(users_TD, items_ND, width, buffer, risky):
+            if users_TD.dtype == np.float32:
+                bound = topk.rounding_bound(users_TD, items_ND)[:, None]
+                tile += (rng.uniform(-0.9, 0.9, tile.shape) * bound).astype(np.float32)
+            yield first, tile
+
+    monkeypatch.setattr(topk, "_score_tiles", noisy)
+    again, same = top_k(users, items, 25)
+    np.testing.assert_array_equal(again, expected)
+    np.testing.assert_array_equal(same, scores)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size=6), st.randoms())
+def test_select_rows(lists, random):
+    rows = [random.randrange(len(lists)) for _ in range(4)]
+    indptr, indices = select_rows(csr(lists), np.array(rows))
+    assert [indices[a:b].tolist() for a, b in pairwise(indptr)] == [lists[r] for r in rows]
+
+
 def test_a_user_who_has_seen_everything_gets_padding_and_costs_the_others_nothing():
     users, items = np.ones((2, 1), np.float32), np.arange(50, dtype=np.float32)[:, None]
     found, scores = top_k(users, items, 3, (np.array([0, 50, 50]), np.arange(50)))
@@ -122,7 +188,7 @@ def test_memory_bounds_the_tile_and_not_the_result():
     rng = np.random.default_rng(8)
     users, items = rng.integers(-9, 9, (4, 3)), rng.integers(-9, 9, (9000, 3))
     np.testing.assert_array_equal(top_k(users, items, 9, memory_mib=1)[0], top_k(users, items, 9)[0])
-    assert topk._item_tile(9000, 1) == 819
+    assert topk._item_tile(9000, 1) == 315
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
