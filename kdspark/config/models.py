@@ -12,12 +12,15 @@ class TrainingConfig(Strict):
     """Optimisation of one neural model.
 
     Args:
-        epochs: passes over the training rows, at most; early stopping keeps the best by validation NDCG@`valid_k`.
+        epochs: passes over the training rows, at most.
         batch_size: rows per step and process.
         learning_rate: peak rate of Adam; linear warm-up over `warmup` of all steps, then cosine decay to zero.
         negatives: 0 for a full softmax over the catalogue, else the number of uniformly sampled items shared by a
             batch (sampled softmax with log-frequency correction of the sampling).
         label_smoothing: share of the hard target spread over the candidates.
+        keep: "best" keeps the weights of the best validation metric and stops early; "last" trains every epoch and
+            keeps the last weights, which the decay to a rate of zero has averaged: better where the validation metric
+            is noisier than the gain of stopping.
         patience: evaluations without a better validation metric before training stops.
         eval_every: epochs between two validations (and checkpoints).
         num_processes: 1 trains in the driver's process; more go through Spark's TorchDistributor.
@@ -32,6 +35,7 @@ class TrainingConfig(Strict):
     clip_norm: float = Field(5.0, gt=0)
     negatives: int = Field(0, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    keep: Literal["best", "last"] = "best"
     patience: int = Field(5, ge=1)
     eval_every: int = Field(1, ge=1)
     valid_k: int = Field(10, ge=1)

@@ -20,12 +20,17 @@ from kdspark.tables import ACCURACY
 class SoftLabelsConfig(Strict):
     """The teacher's answers per training position: its `top_k` items in order, then `tail` items sampled by hash.
 
-    Items of the position's own history are masked if `mask_history`, so that the student learns to rank the rest.
+    Args:
+        mask_history: leave the items of the position's own history out, so that the student learns to rank the rest.
+        scoring_inputs: how many times each user's whole history, which is what scoring will see, joins the positions.
+            What came after it is unknown, so it teaches by soft labels alone: a transfer set without labels, as in
+            Hinton et al. (2015), made of the very inputs that the student must answer. 0 for none.
     """
 
     top_k: int = Field(50, ge=1)
     tail: int = Field(50, ge=0)
     mask_history: bool = True
+    scoring_inputs: int = Field(0, ge=0)
     batch_size: int = Field(256, ge=1)
 
 
@@ -135,6 +140,15 @@ class Config(Strict):
             )
         self._teacher_fits(self.teacher)
         self._sets_are_noisy(self.student, "student")
+        return self
+
+    @model_validator(mode="after")
+    def _sets_are_scoring_inputs(self) -> "Config":
+        if self.data.examples.kind == "set" and self.soft_labels.scoring_inputs:
+            raise ValueError(
+                "`soft_labels.scoring_inputs` adds nothing to `examples.kind: set`, whose rows are whole histories "
+                "anyway; remove it"
+            )
         return self
 
     def _sets_are_noisy(self, model: RecommenderConfig, key: str) -> None:

@@ -38,7 +38,8 @@ class TrainingResult:
     Args:
         curve: per epoch: epoch (from 1), loss and its parts (means over steps), learning_rate, seconds, and `valid`
             where it was measured.
-        best_epoch: the epoch whose weights were kept; to train again on more data, `stop_after` this many.
+        best_epoch: the epoch whose weights were kept, the best or the last; to train again on more data,
+            `stop_after` this many.
         best_metric: its validation metric; None without validation.
         seconds: training time, validation included, over all resumed runs.
     """
@@ -79,7 +80,7 @@ class Trainer:
     stop_after: int | None = None
 
     def fit(self) -> TrainingResult:
-        """Train, and leave the best weights in the objective's model, in evaluation mode.
+        """Train, and leave the best (or last) weights in the objective's model, in evaluation mode.
 
         Raises:
             TrainingError: the loss or its gradient is not finite, or an epoch has not `steps_per_epoch` batches.
@@ -173,7 +174,7 @@ class Trainer:
                 metric = self.validate(self._model())
         metric = _broadcast(metric, self.device)
         row["valid"] = metric
-        if result.best_metric is None or metric > result.best_metric:
+        if result.best_metric is None or metric > result.best_metric or self.config.keep == "last":
             result.best_metric, result.best_epoch = metric, epoch + 1
             self._best = {name: tensor.detach().clone() for name, tensor in self._model().state_dict().items()}
 

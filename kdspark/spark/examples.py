@@ -33,6 +33,29 @@ def build_examples(events: "DataFrame", users: "DataFrame", config: ExamplesConf
     return positions.join(features, tables.USER_IDX).select(*tables.columns("examples"))
 
 
+def scoring_inputs(users: "DataFrame", config: ExamplesConfig, copies: int) -> "DataFrame":
+    """What scoring will see, as rows of table "examples" without targets; users without a history have none.
+
+    Args:
+        users: table "users" of the scope.
+        config: the lengths of the examples they join.
+        copies: rows per user; each has a position of its own, beyond the user's last event.
+    """
+    items = F.filter(tables.HISTORY, lambda item: item != tables.PAD)
+    latest = F.slice(items, F.greatest(F.lit(1), F.size(items) - config.history_length + 1), config.history_length)
+    copy = F.explode(F.sequence(F.lit(0), F.lit(copies - 1))).alias("copy")
+    rows = users.filter(F.size(items) > 0).select("*", copy)
+    return rows.select(
+        tables.USER_IDX,
+        (F.col(tables.N_EVENTS) + F.col("copy")).cast("int").alias(tables.POSITION),
+        padded(latest, config.history_length).alias(tables.HISTORY),
+        F.array_repeat(F.lit(tables.PAD), config.max_targets).alias(tables.TARGETS),
+        tables.CODES,
+        tables.NUMBERS,
+        tables.VECTOR,
+    )
+
+
 def _sequences(events: "DataFrame", reach: int) -> "DataFrame":
     """(user_idx, sequence, n, first): the latest `reach` items, oldest first; n events in all, `first` of them cut."""
     recent = F.when(F.col("place") <= reach, F.struct("place", tables.ITEM_IDX))

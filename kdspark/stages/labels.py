@@ -1,7 +1,8 @@
-"""soft_labels: the teacher's top-K and a sampled tail, with logits, for every training position."""
+"""soft_labels: the teacher's top-K and a sampled tail, with logits, for training positions and scoring inputs."""
 
 from kdspark import tables
 from kdspark.bridge.labels import label_examples
+from kdspark.spark.examples import scoring_inputs
 from kdspark.spark.io import read_table, training_files, write_table
 from kdspark.stages import prepare, teacher
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
@@ -27,12 +28,17 @@ def _build(task: Task, scope: Scope) -> Outcome:
     night = task.night
     bundle = task.inputs[teacher.name(scope)] / teacher.SERVING
     teacher_id = str(read_json(bundle / "model.json")["sha256"])[:16]
-    examples = read_table(night.spark, task.inputs[prepare.NAME] / f"examples_{scope}")
-    rows = int(read_json(task.inputs[prepare.NAME] / "manifest.json")["rows"][f"examples_{scope}"])
+    prepared, config = task.inputs[prepare.NAME], night.config.soft_labels
+    counts = read_json(prepared / "manifest.json")["rows"]
+    examples, rows = read_table(night.spark, prepared / f"examples_{scope}"), int(counts[f"examples_{scope}"])
+    if config.scoring_inputs:
+        users = read_table(night.spark, prepared / f"users_{scope}")
+        inputs = scoring_inputs(users, night.config.data.examples, config.scoring_inputs)
+        examples, rows = examples.unionByName(inputs), rows + config.scoring_inputs * int(counts[f"users_{scope}"])
     # A layout fixed by the data alone: the same files, in the same order, whatever the number of cores.
     laid_out = examples.repartition(training_files(rows), tables.USER_IDX).sortWithinPartitions(
         tables.USER_IDX, tables.POSITION
     )
-    labelled = label_examples(laid_out, bundle, night.config.soft_labels, teacher_id, night.config.seed)
+    labelled = label_examples(laid_out, bundle, config, teacher_id, night.config.seed)
     written = write_table(labelled, TABLE, task.out / TABLE)
     return Outcome(rows={TABLE: written}, facts={"teacher_id": teacher_id})

@@ -166,6 +166,18 @@ def test_early_stopping_keeps_the_best() -> None:
         assert torch.equal(tensor, seen[1][name])
 
 
+def test_the_last_weights_are_kept_if_asked() -> None:
+    metrics = iter([0.5, 0.4, 0.3, 0.2])
+    trainer = make(small("mf", epochs=4, patience=1, keep="last"), validate=lambda model: next(metrics))
+    result = trainer.fit()
+    assert (result.best_epoch, result.best_metric) == (4, 0.2)
+    assert [row["valid"] for row in result.curve] == [0.5, 0.4, 0.3, 0.2]
+    unwatched = make(small("mf", epochs=4))
+    unwatched.fit()
+    for name, tensor in trainer.objective.model.state_dict().items():
+        assert torch.equal(tensor, unwatched.objective.model.state_dict()[name])
+
+
 def test_stop_after_follows_the_schedule_of_the_full_run() -> None:
     whole = make(small("mf", epochs=6)).fit()
     part = make(small("mf", epochs=6), stop_after=2).fit()
