@@ -55,7 +55,7 @@ def small_config(log: Path, **changes: Any) -> dict[str, Any]:
         },
         "student": {"kind": "gru", "dim": 8, "history_length": 20, "training": training},
         "baselines": [{"kind": "als", "rank": 4, "iterations": 2}],
-        "soft_labels": {"top_k": 10, "tail": 10},
+        "soft_labels": {"top_k": 10, "tail": 10, "scoring_inputs": 2},
         "scoring": {"k": 10},
         "evaluation": {"ks": [5, 10], "bootstrap": 100},
         "gate": {"min_ratio_to_popularity": 0.0},

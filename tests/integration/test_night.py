@@ -106,8 +106,13 @@ def test_second_run_builds_nothing(
 def test_soft_labels_keep_their_contract(spark: SparkSession, runner: Runner) -> None:
     labels = spark.read.parquet(str(runner.output("soft_labels") / "soft_labels"))
     examples = spark.read.parquet(str(runner.output("prepare") / "examples_train"))
-    assert labels.count() == examples.count()
-    assert labels.select("user_idx", "position").distinct().count() == examples.count()
+    users = spark.read.parquet(str(runner.output("prepare") / "users_train")).filter("n_events > 0")
+    assert labels.count() == examples.count() + 2 * users.count()
+    assert labels.select("user_idx", "position").distinct().count() == labels.count()
+    inputs = labels.filter(F.array_max("targets") == -1)
+    assert inputs.groupBy("user_idx").count().agg({"count": "min"}).first()[0] == 2
+    histories = users.select("user_idx", F.slice("history", -20, 20).alias("whole"))
+    assert inputs.join(histories, "user_idx").filter("history = whole").count() == 2 * users.count()
     assert labels.filter((F.size("candidates") != 20) | (F.size("logits") != 20)).count() == 0
     present = F.filter("candidates", lambda item: item >= 0)
     assert labels.filter(F.size(F.array_distinct(present)) != F.size(present)).count() == 0
