@@ -42,14 +42,6 @@ def metric_columns(per_user: "DataFrame") -> list[str]:
     return [field.name for field in per_user.schema.fields if field.dataType.simpleString() == "double"]
 
 
-def summarise(per_user: "DataFrame", confidence: float, n_bootstrap: int, seed: int) -> dict[str, Interval]:
-    """{metric: {value, low, high}} over all users; see `summarise_by`."""
-    groups = summarise_by(per_user, [], confidence, n_bootstrap, seed)
-    if not groups:
-        return {name: Interval(value=None, low=None, high=None) for name in metric_columns(per_user)}
-    return groups[()].metrics
-
-
 def summarise_by(
     per_user: "DataFrame", by: Sequence[str], confidence: float, n_bootstrap: int, seed: int
 ) -> dict[Key, Summary]:
@@ -70,24 +62,10 @@ def summarise_by(
     }
 
 
-def paired(
-    per_user_a: "DataFrame", per_user_b: "DataFrame", confidence: float, n_bootstrap: int, seed: int
-) -> dict[str, Difference]:
-    """{metric: {difference, low, high, p_value}} of a - b, over the same users; metrics that only one has are left out.
-
-    Raises:
-        StageError: the two do not have the same users.
-    """
-    names = [name for name in metric_columns(per_user_a) if name in metric_columns(per_user_b)]
-    frame = _differences(per_user_a, per_user_b, names).withColumn(_PAIR, F.lit(""))
-    found = _paired_groups(frame, names, confidence, n_bootstrap, seed)
-    return found.get("", {name: Difference(difference=None, low=None, high=None, p_value=None) for name in names})
-
-
 def paired_models(
     per_user: "DataFrame", pairs: Sequence[tuple[str, str]], confidence: float, n_bootstrap: int, seed: int
 ) -> dict[tuple[str, str], dict[str, Difference]]:
-    """`paired` for many pairs of models in one job.
+    """Per pair {metric: {difference, low, high, p_value}} of a - b over the same users, for all pairs in one job.
 
     Args:
         per_user: as for `summarise_by`, with a column `model`.
@@ -139,7 +117,7 @@ def _replicates(
 ) -> dict[Key, tuple[int, dict[str, "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"]]]:
     """Per group: number of users, and the estimates [R + 1] of every metric."""
     keys = [F.col(name).cast("string").alias(name) for name in by]
-    rows = frame.select(tables.USER_IDX, *keys, *map(_column, names)).dropna(subset=list(by) or [tables.USER_IDX])
+    rows = frame.select(tables.USER_IDX, *keys, *map(_column, names)).dropna(subset=list(by))
     schema = ", ".join([*(f"`{name}` STRING" for name in by), f"{_SUMS} BINARY"])
     # A block of sums is about a megabyte per partition and group, and all of them meet in one task.
     parts = rows.coalesce(_MOST_PARTITIONS).mapInArrow(_PartialSums(tuple(by), tuple(names), n_bootstrap, seed), schema)
