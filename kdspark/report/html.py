@@ -74,7 +74,11 @@ def _figures(comparison: Comparison) -> list[Cell]:
             "Up and to the left is better. Lines are intervals; dashed: no trained parameters.",
             figures.quality_against_size,
         ),
-        ("Training curves", "The best epoch by the validation metric is kept, or the last, as configured.", figures.training_curves),
+        (
+            "Training curves",
+            "The best epoch by the validation metric is kept, or the last, as configured.",
+            figures.training_curves,
+        ),
         ("Quality by user activity", "Users by number of training events.", figures.by_activity),
         (
             "Popularity against recommendation frequency",

@@ -110,3 +110,12 @@ def test_a_set_of_items_needs_noise_where_histories_are_read(key: str) -> None:
     with pytest.raises(ConfigError, match=rf"shows a model its own targets; set `{key}\.input_dropout`"):
         parse_config(raw)
     parse_config(raw, [f"{key}.input_dropout=0.5"])
+
+
+def test_a_set_of_items_is_made_of_scoring_inputs() -> None:
+    raw = minimal()
+    raw["data"] = {**raw["data"], "split": {"kind": "random"}, "examples": {"kind": "set"}}
+    raw |= {"teacher": {"kind": "ease"}, "student": {"kind": "mf"}}
+    parse_config(raw)
+    with pytest.raises(ConfigError, match=r"`soft_labels\.scoring_inputs` adds nothing to `examples.kind: set`"):
+        parse_config(raw, ["soft_labels.scoring_inputs=5"])

@@ -52,6 +52,7 @@ def test_log_without_order_and_a_provided_split(spark: SparkSession, tmp_path: P
         "features": {"history_length": 50},
         "examples": {"kind": "set", "history_length": 50, "max_targets": 50},
     }
+    config["soft_labels"]["scoring_inputs"] = 0  # a "set" is made of them
     config["teacher"] = {"kind": "ease"}
     noise = {"input_dropout": 0.5} if student == "bag" else {}
     config["student"] = {"kind": student, "dim": 8, **noise, "training": config["student"]["training"]}
