@@ -65,8 +65,10 @@ def test_closing_early_waits_for_the_item_in_work():
             done.set()
             yield number
 
+    before = set(threading.enumerate())  # a stalled thread of another test may still be on its way out
     ahead = prefetched(source(), "numbers", 5.0)
     next(ahead)
+    (pump,) = (t for t in threading.enumerate() if t.name == "kdspark-prefetch" and t not in before)
     ahead.close()
     assert done.is_set()
-    assert not [thread for thread in threading.enumerate() if thread.name == "kdspark-prefetch"]
+    assert not pump.is_alive()
