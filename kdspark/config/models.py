@@ -62,7 +62,7 @@ class NeuralConfig(Strict):
 
 
 class MFConfig(NeuralConfig):
-    """Matrix factorisation with free user vectors (Koren et al., 2009)."""
+    """Matrix factorisation with free user vectors (Koren et al., 2009); new users are folded in from their history."""
 
     kind: Literal["mf"] = "mf"
 

@@ -16,6 +16,10 @@ from kdspark.models.features import FeatureTower
 from kdspark.models.history import align_left, align_right, at_last, drop_items, lookup
 from kdspark.tables import PAD
 
+_RIDGE = 1e-2
+"""Of the mean eigenvalue of V'V: enough to be solvable where an item dimension is not used."""
+_SMALLEST = 1e-9
+
 
 class UserEncoder(nn.Module, ABC):
     """Base: one part of a user's vector. `known_items` is given with each call, since the catalogue grows."""
@@ -30,27 +34,48 @@ class UserEncoder(nn.Module, ABC):
 
 
 class IdEncoder(UserEncoder):
-    """A free vector per user (matrix factorisation)."""
+    """A free vector per user (matrix factorisation); a user without one is folded in from its history.
+
+    Folding in solves the ridge regression of the user's history, as a 0/1 row, on the item vectors V,
+    u = (V'V + l I)^-1 sum of the history's vectors (Hu et al., ICDM'08, with equal weights), and gives it the mean
+    length of the trained vectors, so that it stands against the item biases as theirs do.
+    """
 
     def __init__(self, n_users: int, dim: int, dropout: float) -> None:
         super().__init__()
         self.n_users = n_users
         self.table = nn.Embedding(n_users, dim)
         self.dropout = Dropout(dropout)
-        # Zero: whoever has no training row stays zero, and is unknown. Item vectors are random, so gradients flow.
+        # Zero: whoever has no training row stays zero, and is folded in. Item vectors are random, so gradients flow.
         nn.init.zeros_(self.table.weight)
 
     def forward(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
-        known_B = self._inside(batch)
-        out: Tensor = self.dropout(self.table(torch.where(known_B, batch.user_idx, 0))) * known_B[:, None]
-        return out
+        inside_B = self._inside(batch)
+        own_BD: Tensor = self.dropout(self.table(torch.where(inside_B, batch.user_idx, 0))) * inside_B[:, None]
+        if self.training:
+            return own_BD
+        return torch.where(self._trained(batch)[:, None], own_BD, self._fold_in(batch, items_ND, known_items))
 
     def knows(self, batch: UserBatch, known_items: int) -> Tensor:
+        return self._trained(batch) | has_known_item(batch, known_items)
+
+    def _trained(self, batch: UserBatch) -> Tensor:
         inside_B = self._inside(batch)
         return inside_B & (self.table.weight[torch.where(inside_B, batch.user_idx, 0)] != 0).any(dim=1)
 
     def _inside(self, batch: UserBatch) -> Tensor:
         return (batch.user_idx >= 0) & (batch.user_idx < self.n_users)
+
+    def _fold_in(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
+        items_BW, _ = align_left(batch.history, known_items, max(1, batch.history.shape[1]))
+        summed_BD = lookup(items_ND, items_BW).sum(dim=1)
+        gram_DD = items_ND.T @ items_ND
+        ridge = _RIDGE * gram_DD.diagonal().mean().clamp(min=_SMALLEST)
+        folded_BD = torch.linalg.solve(gram_DD + ridge * torch.eye(len(gram_DD), device=gram_DD.device), summed_BD.T).T
+        lengths_U = torch.linalg.vector_norm(self.table.weight, dim=1)
+        length = lengths_U.sum() / (lengths_U > 0).sum().clamp(min=1)
+        scale_B1: Tensor = length / torch.linalg.vector_norm(folded_BD, dim=1, keepdim=True).clamp(min=_SMALLEST)
+        return folded_BD * scale_B1
 
 
 class HistoryEncoder(UserEncoder):
@@ -61,7 +86,7 @@ class HistoryEncoder(UserEncoder):
         self.window, self.input_dropout = window, input_dropout
 
     def knows(self, batch: UserBatch, known_items: int) -> Tensor:
-        return ((batch.history >= 0) & (batch.history < known_items)).any(dim=1)
+        return has_known_item(batch, known_items)
 
     def inputs(self, batch: UserBatch, known_items: int) -> tuple[Tensor, Tensor]:
         """Left-aligned items [B, W] and lengths [B]."""
@@ -141,3 +166,8 @@ class TwoTowerEncoder(HistoryEncoder):
             parts.append(self.tower(batch.codes, batch.numbers, batch.vector))
         out: Tensor = bag_BD + self.mlp(self.dropout(torch.cat(parts, dim=1)))
         return out
+
+
+def has_known_item(batch: UserBatch, known_items: int) -> Tensor:
+    """bool [B]: whether the history names an item that the model can encode."""
+    return ((batch.history >= 0) & (batch.history < known_items)).any(dim=1)

@@ -176,8 +176,8 @@ def test_encodable_means_something_is_known() -> None:
     trained = zoo.ZOO["mf"]()
     assert trained.encodable(batch).all()
     with torch.no_grad():
-        trained.get_parameter("user_encoder.table.weight")[2] = 0.0  # a user without a training row
-    assert trained.encodable(batch).tolist() == [True, True, False, True, True]
+        trained.get_parameter("user_encoder.table.weight")[[2, 4]] = 0.0  # users without a training row
+    assert trained.encodable(batch).tolist() == [True, True, True, True, False]  # 2 has a history, 4 has none
     assert zoo.ZOO["bag"]().encodable(batch).tolist() == [True, True, True, True, False]
     assert zoo.ZOO["cnn"]().encodable(batch).all()  # by features
     assert zoo.ZOO["ease"]().encodable(batch).tolist() == [True, True, True, True, False]

@@ -1,5 +1,6 @@
 """User encoders by hand: what each makes of a history, and whom it knows."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -45,9 +46,36 @@ def test_a_bag_knows_who_has_a_known_item():
 
 @pytest.mark.parametrize(("user", "expected"), [(0, [0, 0]), (1, [1, 2]), (2, [0, 0]), (-1, [0, 0])])
 def test_free_vectors_belong_to_users_of_the_table_alone(user, expected):
-    encoder = IdEncoder(2, 2, 0.0)
+    encoder = IdEncoder(2, 2, 0.0).eval()
     with torch.no_grad():
         encoder.table.weight[1] = torch.tensor([1.0, 2.0])
     one = batch([[PAD]], [user])
     assert encoder(one, VECTORS, 3)[0].tolist() == expected
     assert encoder.knows(one, 3).tolist() == [any(expected)]  # user 0 has a row, but never trained it
+
+
+def test_a_user_without_a_free_vector_is_folded_in_from_the_history():
+    encoder = IdEncoder(3, 2, 0.0).eval()
+    with torch.no_grad():
+        encoder.table.weight[:2] = torch.tensor([[3.0, 4.0], [0.0, 15.0]])  # lengths 5 and 15: 10 in the mean
+    gram = (VECTORS.T @ VECTORS).double().numpy()
+    ridge = 0.01 * np.trace(gram) / 2
+    expected = np.linalg.solve(gram + ridge * np.eye(2), VECTORS[[0, 2]].double().sum(0).numpy())
+    users = batch([[PAD, 0, 2], [PAD, 0, 2], [PAD, 0, 99], [PAD, PAD, PAD]], [2, 7, 0, 7])
+    vectors = encoder(users, VECTORS, 3)
+    folded = torch.tensor(expected / np.linalg.norm(expected) * 10, dtype=torch.float32)
+    torch.testing.assert_close(vectors[:2], folded.expand(2, -1), rtol=1e-3, atol=1e-3)
+    assert vectors[2:].tolist() == [[3.0, 4.0], [0.0, 0.0]]
+    assert encoder.knows(users, 3).tolist() == [True, True, True, False]
+
+
+def test_folding_in_finds_the_space_of_the_users_it_stands_for():
+    generator = torch.Generator().manual_seed(5)
+    items = torch.randn(400, 6, generator=generator)
+    true = torch.randn(50, 6, generator=generator)
+    history = (true @ items.T + 0.5 * torch.randn(50, 400, generator=generator)).topk(20, dim=1).indices
+    encoder = IdEncoder(1, 6, 0.0).eval()
+    with torch.no_grad():
+        encoder.table.weight.fill_(1.0)
+    folded = encoder(batch(history.tolist(), list(range(1, 51))), items, 400)
+    assert torch.cosine_similarity(folded, true).mean() > 0.9
