@@ -8,6 +8,7 @@ Legend: B users, L history length, W window, N items, D dims.
 from abc import ABC, abstractmethod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdspark.models.batch import FeatureSizes, UserBatch
@@ -71,11 +72,11 @@ class IdEncoder(UserEncoder):
         summed_BD = lookup(items_ND, items_BW).sum(dim=1)
         gram_DD = items_ND.T @ items_ND
         ridge = _RIDGE * gram_DD.diagonal().mean().clamp(min=_SMALLEST)
-        folded_BD = torch.linalg.solve(gram_DD + ridge * torch.eye(len(gram_DD), device=gram_DD.device), summed_BD.T).T
-        lengths_U = torch.linalg.vector_norm(self.table.weight, dim=1)
+        regular_DD = gram_DD + ridge * torch.eye(len(gram_DD), device=gram_DD.device)
+        folded_BD: Tensor = torch.linalg.solve(regular_DD, summed_BD.T).T
+        lengths_U: Tensor = torch.linalg.vector_norm(self.table.weight, dim=1)
         length = lengths_U.sum() / (lengths_U > 0).sum().clamp(min=1)
-        scale_B1: Tensor = length / torch.linalg.vector_norm(folded_BD, dim=1, keepdim=True).clamp(min=_SMALLEST)
-        return folded_BD * scale_B1
+        return F.normalize(folded_BD, dim=1, eps=_SMALLEST) * length
 
 
 class HistoryEncoder(UserEncoder):
