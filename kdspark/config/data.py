@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from kdspark.config.base import Strict
 
 Format = Literal["parquet", "csv", "json"]
+Encoding = Literal["UTF-8", "ISO-8859-1"]
 TimestampUnit = Literal["s", "ms", "us", "timestamp", "ordinal"]
 
 
@@ -15,12 +16,17 @@ class SourceConfig(Strict):
 
     Folders named `key=value` (Hive partitions, as in events/dt=2026-11-01/) are text columns, whether `paths` name the
     root, some of the folders or the files; a column of that name in the files themselves wins.
+
+    Args:
+        encoding: of CSV and JSON lines. Spark's readers know few others, and could not split lines in them; export
+            what is neither (Windows-1252, UTF-16) as UTF-8.
     """
 
     paths: Annotated[list[str], Field(min_length=1)]
     format: Format = "parquet"
     delimiter: str = ","
     header: bool = True
+    encoding: Encoding = "UTF-8"
 
     @field_validator("paths", mode="before")
     @classmethod

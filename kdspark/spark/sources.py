@@ -76,6 +76,8 @@ def _read(spark: "SparkSession", source: SourceConfig, paths: list[str]) -> "Dat
         return _read_csv(spark, source, paths)
     if source.format == "json":
         options = {"columnNameOfCorruptRecord": CORRUPT}
+        if source.encoding != "UTF-8":
+            options |= {"encoding": source.encoding, "lineSep": "\n"}  # Spark asks for the separator then
         schema = spark.read.options(**options).json(paths).schema
         return spark.read.options(**options).schema(_with_corrupt(schema)).json(paths)
     # Merging reads every footer, on the workers: a damaged file, or a column that changed its type, shows now.
@@ -84,6 +86,7 @@ def _read(spark: "SparkSession", source: SourceConfig, paths: list[str]) -> "Dat
 
 def _read_csv(spark: "SparkSession", source: SourceConfig, paths: list[str]) -> "DataFrame":
     options: dict[str, Any] = {"sep": source.delimiter, "header": source.header, "columnNameOfCorruptRecord": CORRUPT}
+    options["encoding"] = source.encoding
     options["columnPruning"] = False  # else rows that are malformed in the columns nobody asks for pass as good
     # Header or not, the first file gives the names; enforceSchema=False checks the others' headers against it.
     schema = spark.read.options(**options).csv(paths).schema

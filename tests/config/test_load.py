@@ -39,6 +39,7 @@ def test_minimal_configuration_gets_defaults() -> None:
         ("distill.temperature", -1, "`distill.temperature`"),
         ("student.kind", "oracle", "`student`"),
         ("data.split.kind", "provided", "`data.split`"),
+        ("data.interactions.encoding", "latin1", "`data.interactions.encoding`: Input should be 'UTF-8' or 'ISO-8859"),
         ("data.columns.timestamp", "null", "leave_one_out split needs"),
         ("distill", "{lambda: 0, hard_weight: 0}", "nothing to learn"),
         ("evaluation.ks", "[5, 20]", "`gate.metric`: 'ndcg@10'"),

@@ -48,6 +48,14 @@ def test_csv_rows_that_cannot_be_used_are_left_out_and_kept_with_their_reasons(r
     assert [file.path.rsplit("/", 1)[1] for file in found.files] == ["items.csv"]
 
 
+def test_an_id_that_is_no_text_in_the_encoding(read, tmp_path):
+    source = csv(tmp_path / "items.csv", "item,brand\né,a\nè,b\nx,c\n", encoding="ISO-8859-1")
+    assert by_id(read(source, StringType(), categorical=["brand"]), "brand") == {"é": "a", "è": "b", "x": "c"}
+    found = read(source.model_copy(update={"encoding": "UTF-8"}), StringType(), categorical=["brand"])
+    assert by_id(found, "brand") == {"x": "c"}
+    assert found.counts["item id is not valid text in its encoding: set `encoding`, or export as UTF-8"] == 2
+
+
 def test_malformed_json_lines(read, tmp_path):
     source = json_lines(tmp_path / "items.json", [{"item": 1, "brand": "a"}, {"brand": "b"}, {"item": 2}])
     with (tmp_path / "items.json").open("a") as file:
