@@ -23,6 +23,7 @@ from kdspark.errors import InputError
 from kdspark.spark.id_types import decimal_places, id_problem
 from kdspark.spark.quarantine import check_bad_rows, count_reasons, describe, write_judged
 from kdspark.spark.sources import SourceFile, list_files, quoted, read_source, require_columns
+from kdspark.spark.unreadable import reading_keys
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -104,7 +105,7 @@ def _judge(judged: "DataFrame", side: SideTableConfig, id_type: DataType, most: 
             "Name the right id column, or correct the export.",
         )
     total = good + sum(bad.values())
-    remedy = "Correct the export, the id column, `header` or `delimiter`"
+    remedy = f"Correct {reading_keys(side, 'the export', 'the id column')}"
     check_bad_rows(judged, bad, total, most, side, f"id {side.id!r}", remedy)
     return {"read": total, "good": good, **bad}
 
