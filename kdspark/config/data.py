@@ -52,6 +52,7 @@ class SideTableConfig(SourceConfig):
     """A user or item table: its id column and which of its columns are features.
 
     `multi_valued` maps a text column to its separator; an array column takes the separator "".
+    `numeric` columns may be text; what is no number counts as missing, up to `filters.max_bad_fraction`.
     `dense` columns are arrays of numbers, all of one length (image or text embeddings).
     """
 
@@ -70,7 +71,8 @@ class FiltersConfig(Strict):
         repeats: a user's later events on the same item: keep all, or only the first or last one. Exact duplicates
             (same user, item and timestamp) always count once.
         min_user_events, min_item_events: minimum counts; applied once, or until nothing changes if `k_core`.
-        max_bad_fraction: above this share of quarantined rows in a log, or in a user or item table, the night fails.
+        max_bad_fraction: above this share of quarantined rows in a log, or in a user or item table, the night fails;
+            likewise above this share of a numeric column's values that are no numbers.
     """
 
     min_weight: float | None = None

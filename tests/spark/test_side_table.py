@@ -105,6 +105,13 @@ def test_too_many_bad_rows_name_the_file_and_how_many(read, tmp_path):
     assert read(source, most=0.5).counts["good"] == 3
 
 
+def test_too_many_values_that_are_no_numbers(read, tmp_path):
+    source = csv(tmp_path / "items.csv", "item,price,source_file\n1,2,0\n2,abc,0\n3,,0\nbad,abc,0\n")
+    with pytest.raises(InputError, match=r"items.csv: 1 of 2 values of column 'price' .* such as 'abc' in file:.*csv"):
+        read(source, most=0.4, numeric=["price", "source_file"])
+    assert by_id(read(source, most=0.5, numeric=["price"]), "price") == {1: "2", 2: "abc", 3: None}
+
+
 def test_no_row_with_an_id_of_the_logs_type(read, tmp_path):
     source = csv(tmp_path / "items.csv", "item\n1\nx\n")
     with pytest.raises(InputError, match=r"items\.csv: no value of column 'item' is a date.*2 x item id is no date"):
