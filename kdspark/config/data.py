@@ -68,15 +68,18 @@ class FiltersConfig(Strict):
 
     Args:
         min_weight: events with a smaller weight are left out (they are no quarantine case).
-        repeats: a user's later events on the same item: keep all, or only the first or last one. Exact duplicates
-            (same user, item and timestamp) always count once.
-        min_user_events, min_item_events: minimum counts; applied once, or until nothing changes if `k_core`.
+        repeats: of a user's events on the same item keep all, or only the first or the last one. This comes before the
+            split: with "last", an event of the training time disappears where the user comes back to the item in the
+            time of valid or test, so that training depends on what came later. With "first" it never does. Exact
+            duplicates (same user, item and timestamp) always count once.
+        min_user_events, min_item_events: minimum counts; applied once, or until nothing changes if `k_core`. They look
+            at all events of the log, valid and test included, as is usual in published experiments.
         max_bad_fraction: above this share of quarantined rows in a log, or in a user or item table, the night fails;
             likewise above this share of a numeric column's values that are no numbers.
     """
 
     min_weight: float | None = None
-    repeats: Literal["all", "first", "last"] = "last"
+    repeats: Literal["all", "first", "last"] = "first"
     min_user_events: int = Field(1, ge=1)
     min_item_events: int = Field(1, ge=1)
     k_core: bool = False
