@@ -33,6 +33,13 @@ class SourceConfig(Strict):
     def _one_path_is_a_list(cls, value: object) -> object:
         return [value] if isinstance(value, str) else value
 
+    @model_validator(mode="after")
+    def _keys_of_the_format(self) -> "SourceConfig":
+        own = {"parquet": (), "csv": ("delimiter", "header", "encoding"), "json": ("encoding",)}[self.format]
+        idle = [key for key in ("delimiter", "header", "encoding") if key not in own]
+        self.refuse_idle(idle, f"with `format: {self.format}`")
+        return self
+
 
 class ColumnsConfig(Strict):
     """The user's own column names for the interaction log.
@@ -46,6 +53,12 @@ class ColumnsConfig(Strict):
     timestamp: str | None = None
     timestamp_unit: TimestampUnit = "s"
     weight: str | None = None
+
+    @model_validator(mode="after")
+    def _unit_of_a_timestamp(self) -> "ColumnsConfig":
+        if self.timestamp is None:
+            self.refuse_idle(["timestamp_unit"], "without a `timestamp`")
+        return self
 
 
 class SideTableConfig(SourceConfig):
@@ -61,6 +74,11 @@ class SideTableConfig(SourceConfig):
     multi_valued: dict[str, str] = {}
     numeric: list[str] = []
     dense: list[str] = []
+
+    @property
+    def has_features(self) -> bool:
+        """Whether it describes its ids, and does not only list them."""
+        return bool(self.categorical or self.multi_valued or self.numeric or self.dense)
 
 
 class FiltersConfig(Strict):
@@ -84,6 +102,20 @@ class FiltersConfig(Strict):
     min_item_events: int = Field(1, ge=1)
     k_core: bool = False
     max_bad_fraction: float = Field(0.05, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _core_of_what(self) -> "FiltersConfig":
+        if self.min_user_events == self.min_item_events == 1:
+            self.refuse_idle(["k_core"], "with `min_user_events` and `min_item_events` of 1")
+        return self
+
+
+_SPLIT_KEYS = {
+    "leave_one_out": {"n_valid", "n_test"},
+    "temporal": {"valid_days", "test_days"},
+    "random": {"valid_fraction", "test_fraction"},
+    "provided": {"valid", "test", "valid_fraction"},
+}
 
 
 class SplitConfig(Strict):
@@ -113,6 +145,14 @@ class SplitConfig(Strict):
             raise ValueError("`split.test` is given if, and only if, `split.kind` is 'provided'")
         if self.valid_fraction + self.test_fraction >= 1:
             raise ValueError("`valid_fraction` + `test_fraction` must leave something to train on")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_of_the_kind(self) -> "SplitConfig":
+        others = [key for keys in _SPLIT_KEYS.values() for key in keys if key not in _SPLIT_KEYS[self.kind]]
+        self.refuse_idle(sorted(others), f"with `kind: {self.kind}`")
+        if self.valid is not None:
+            self.refuse_idle(["valid_fraction"], "with `valid` given")
         return self
 
 
@@ -145,6 +185,12 @@ class ExamplesConfig(Strict):
             return {**raw, "max_targets": raw.get("history_length", 50)}
         return raw
 
+    @model_validator(mode="after")
+    def _positions_of_a_sequence(self) -> "ExamplesConfig":
+        if self.kind == "set":
+            self.refuse_idle(["max_positions"], "with `kind: set`")
+        return self
+
 
 class DataConfig(Strict):
     """Everything the prepare stage needs to know."""
@@ -167,4 +213,6 @@ class DataConfig(Strict):
             raise ValueError("a temporal split needs a clock; `timestamp_unit: ordinal` is none")
         if self.examples.kind == "next_item" and not ordered:
             raise ValueError("`examples.kind: next_item` needs `data.columns.timestamp`; use `set`")
+        if self.filters.min_weight is not None and self.columns.weight is None:
+            raise ValueError("`filters.min_weight` needs `data.columns.weight`")
         return self
