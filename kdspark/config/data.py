@@ -18,6 +18,7 @@ class SourceConfig(Strict):
     root, some of the folders or the files; a column of that name in the files themselves wins.
 
     Args:
+        header: whether CSV files start with the names of their columns; without, they are called _c0, _c1, ….
         encoding: of CSV and JSON lines. Spark's readers know few others, and could not split lines in them; export
             what is neither (Windows-1252, UTF-16) as UTF-8.
     """

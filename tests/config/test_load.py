@@ -103,6 +103,14 @@ def test_mistakes_are_named(key: str, value: object, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_the_remedy_names_what_there_is() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(minimal(), ["colour=red"])
+    named = [word.strip(",.") for word in caught.value.remedy.split() if "/" in word]
+    assert len(named) == 2
+    assert all((Path(__file__).parents[2] / name).exists() for name in named)
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
