@@ -74,7 +74,8 @@ SCHEMAS: dict[str, str] = {
     "user_ids": f"{USER_IDX} INT, {USER_ID} {{user_id}}",
     "item_ids": f"{ITEM_IDX} INT, {ITEM_ID} {{item_id}}",
     "interactions": f"{USER_IDX} INT, {ITEM_IDX} INT, {TS} BIGINT, {WEIGHT} FLOAT, {SPLIT} STRING",
-    # One row per user_idx (item_idx) of the vocabulary, also for those without an event in this scope.
+    # One row per user_idx (item_idx) of the vocabulary, also for those without an event in this scope: their first_ts,
+    # last_ts, recency_days and age_days are null. The days are null for all where the log has no clock.
     "users": (
         f"{USER_IDX} INT, {USER_ID} {{user_id}}, {N_EVENTS} INT, {FIRST_TS} BIGINT, {LAST_TS} BIGINT, "
         f"{RECENCY_DAYS} FLOAT, {HISTORY} ARRAY<INT>, {CODES} ARRAY<INT>, {NUMBERS} ARRAY<FLOAT>, "

@@ -29,6 +29,7 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         (["latest", "--root", "{}"], 6, "nothing is published"),
         (["compare", "--root", "{}", "--date", "2024-01-01"], 4, "no evaluated run"),
         (["compare", "--root", "{}", "--date", "2024-13-01"], 2, "YYYY-MM-DD"),
+        (["compare", "--root", "{}", "--date", "9999-12-31"], 2, "9999-12-31"),
         (["run", "--config", "{}/none.yaml", "--date", "2024-01-01", "--root", "{}"], 2, "none.yaml"),
     ],
 )

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from kdspark.config.base import Strict
 
 Format = Literal["parquet", "csv", "json"]
+Encoding = Literal["UTF-8", "ISO-8859-1"]
 TimestampUnit = Literal["s", "ms", "us", "timestamp", "ordinal"]
 
 
@@ -15,17 +16,30 @@ class SourceConfig(Strict):
 
     Folders named `key=value` (Hive partitions, as in events/dt=2026-11-01/) are text columns, whether `paths` name the
     root, some of the folders or the files; a column of that name in the files themselves wins.
+
+    Args:
+        header: whether CSV files start with the names of their columns; without, they are called _c0, _c1, ….
+        encoding: of CSV and JSON lines. Spark's readers know few others, and could not split lines in them; export
+            what is neither (Windows-1252, UTF-16) as UTF-8.
     """
 
     paths: Annotated[list[str], Field(min_length=1)]
     format: Format = "parquet"
     delimiter: str = ","
     header: bool = True
+    encoding: Encoding = "UTF-8"
 
     @field_validator("paths", mode="before")
     @classmethod
     def _one_path_is_a_list(cls, value: object) -> object:
         return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _keys_of_the_format(self) -> "SourceConfig":
+        own = {"parquet": (), "csv": ("delimiter", "header", "encoding"), "json": ("encoding",)}[self.format]
+        idle = [key for key in ("delimiter", "header", "encoding") if key not in own]
+        self.refuse_idle(idle, f"with `format: {self.format}`")
+        return self
 
 
 class ColumnsConfig(Strict):
@@ -41,11 +55,18 @@ class ColumnsConfig(Strict):
     timestamp_unit: TimestampUnit = "s"
     weight: str | None = None
 
+    @model_validator(mode="after")
+    def _unit_of_a_timestamp(self) -> "ColumnsConfig":
+        if self.timestamp is None:
+            self.refuse_idle(["timestamp_unit"], "without a `timestamp`")
+        return self
+
 
 class SideTableConfig(SourceConfig):
     """A user or item table: its id column and which of its columns are features.
 
     `multi_valued` maps a text column to its separator; an array column takes the separator "".
+    `numeric` columns may be text; what is no number counts as missing, up to `filters.max_bad_fraction`.
     `dense` columns are arrays of numbers, all of one length (image or text embeddings).
     """
 
@@ -55,24 +76,47 @@ class SideTableConfig(SourceConfig):
     numeric: list[str] = []
     dense: list[str] = []
 
+    @property
+    def has_features(self) -> bool:
+        """Whether it describes its ids, and does not only list them."""
+        return bool(self.categorical or self.multi_valued or self.numeric or self.dense)
+
 
 class FiltersConfig(Strict):
     """Which events stay.
 
     Args:
         min_weight: events with a smaller weight are left out (they are no quarantine case).
-        repeats: a user's later events on the same item: keep all, or only the first or last one. Exact duplicates
-            (same user, item and timestamp) always count once.
-        min_user_events, min_item_events: minimum counts; applied once, or until nothing changes if `k_core`.
-        max_bad_fraction: above this share of quarantined rows in a log, or in a user or item table, the night fails.
+        repeats: of a user's events on the same item keep all, or only the first or the last one. This comes before the
+            split: with "last", an event of the training time disappears where the user comes back to the item in the
+            time of valid or test, so that training depends on what came later. With "first" it never does. Exact
+            duplicates (same user, item and timestamp) always count once.
+        min_user_events, min_item_events: minimum counts; applied once, or until nothing changes if `k_core`. They look
+            at all events of the log, valid and test included, as is usual in published experiments.
+        max_bad_fraction: above this share of quarantined rows in a log, or in a user or item table, the night fails;
+            likewise above this share of a numeric column's values that are no numbers.
     """
 
     min_weight: float | None = None
-    repeats: Literal["all", "first", "last"] = "last"
+    repeats: Literal["all", "first", "last"] = "first"
     min_user_events: int = Field(1, ge=1)
     min_item_events: int = Field(1, ge=1)
     k_core: bool = False
     max_bad_fraction: float = Field(0.05, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _core_of_what(self) -> "FiltersConfig":
+        if self.min_user_events == self.min_item_events == 1:
+            self.refuse_idle(["k_core"], "with `min_user_events` and `min_item_events` of 1")
+        return self
+
+
+_SPLIT_KEYS = {
+    "leave_one_out": {"n_valid", "n_test"},
+    "temporal": {"valid_days", "test_days"},
+    "random": {"valid_fraction", "test_fraction"},
+    "provided": {"valid", "test", "valid_fraction"},
+}
 
 
 class SplitConfig(Strict):
@@ -102,6 +146,14 @@ class SplitConfig(Strict):
             raise ValueError("`split.test` is given if, and only if, `split.kind` is 'provided'")
         if self.valid_fraction + self.test_fraction >= 1:
             raise ValueError("`valid_fraction` + `test_fraction` must leave something to train on")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_of_the_kind(self) -> "SplitConfig":
+        others = [key for keys in _SPLIT_KEYS.values() for key in keys if key not in _SPLIT_KEYS[self.kind]]
+        self.refuse_idle(sorted(others), f"with `kind: {self.kind}`")
+        if self.valid is not None:
+            self.refuse_idle(["valid_fraction"], "with `valid` given")
         return self
 
 
@@ -134,6 +186,12 @@ class ExamplesConfig(Strict):
             return {**raw, "max_targets": raw.get("history_length", 50)}
         return raw
 
+    @model_validator(mode="after")
+    def _positions_of_a_sequence(self) -> "ExamplesConfig":
+        if self.kind == "set":
+            self.refuse_idle(["max_positions"], "with `kind: set`")
+        return self
+
 
 class DataConfig(Strict):
     """Everything the prepare stage needs to know."""
@@ -156,4 +214,6 @@ class DataConfig(Strict):
             raise ValueError("a temporal split needs a clock; `timestamp_unit: ordinal` is none")
         if self.examples.kind == "next_item" and not ordered:
             raise ValueError("`examples.kind: next_item` needs `data.columns.timestamp`; use `set`")
+        if self.filters.min_weight is not None and self.columns.weight is None:
+            raise ValueError("`filters.min_weight` needs `data.columns.weight`")
         return self

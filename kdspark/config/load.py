@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from kdspark.config.run import Config
 from kdspark.errors import ConfigError
 
+_KEYS = "Correct the key; kdspark/config documents each, and conf/ml100k.yaml is an example."
+
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read and check a configuration file.
@@ -41,7 +43,7 @@ def parse_config(raw: Any, overrides: Sequence[str] = (), source: str = "configu
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_describe(error)}.", "Correct the key; README lists the sections.") from None
+        raise ConfigError(f"{source}: {_describe(error)}.", _KEYS) from None
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

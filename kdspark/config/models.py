@@ -45,7 +45,12 @@ class TrainingConfig(Strict):
 
 
 class NeuralConfig(Strict):
-    """What all neural models share: scores are inner products of `dim`-dimensional vectors plus an item bias."""
+    """What all neural models share: scores are inner products of `dim`-dimensional vectors plus an item bias.
+
+    Args:
+        item_features: features of `data.items`, and an item's events and age, which every log tells.
+        user_features: features of `data.users`.
+    """
 
     dim: int = Field(32, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -123,7 +128,10 @@ class TransformerConfig(SequenceConfig):
 
 
 class TwoTowerConfig(NeuralConfig):
-    """Feature two-tower: a bag of recent items and user features against item features (Covington et al., 2016)."""
+    """Feature two-tower: a bag of recent items and user features against item features (Covington et al., 2016).
+
+    Features are on by default; without `data.users` there are just no user features.
+    """
 
     kind: Literal["two_tower"] = "two_tower"
     history_length: int = Field(50, ge=1)
@@ -167,7 +175,10 @@ class PretrainedConfig(Strict):
 
 
 class EnsembleConfig(Strict):
-    """Weighted sum of members' scores, each standardised per user (z-scores over the catalogue)."""
+    """Weighted sum of members' scores, each standardised per user (z-scores over the catalogue).
+
+    A negative weight pushes down what its member likes, such as popular items; the sum of all must be positive.
+    """
 
     kind: Literal["ensemble"] = "ensemble"
     members: Annotated[list["RecommenderConfig"], Field(min_length=2)]
@@ -177,6 +188,8 @@ class EnsembleConfig(Strict):
     def _one_weight_per_member(self) -> "EnsembleConfig":
         if self.weights is not None and len(self.weights) != len(self.members):
             raise ValueError(f"{len(self.weights)} `weights` for {len(self.members)} `members`")
+        if self.weights is not None and sum(self.weights) <= 0:
+            raise ValueError(f"`weights` sum to {sum(self.weights):g}; their sum must be positive")
         return self
 
 

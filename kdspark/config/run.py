@@ -10,6 +10,7 @@ from kdspark.config.models import (
     ALSConfig,
     EASEConfig,
     EnsembleConfig,
+    NeuralConfig,
     RecommenderConfig,
     SequenceConfig,
     StudentConfig,
@@ -60,6 +61,13 @@ class DistillConfig(Strict):
             raise ValueError("`lambda` and `hard_weight` are both 0: nothing to learn from")
         return self
 
+    @model_validator(mode="after")
+    def _keys_of_the_targets(self) -> "DistillConfig":
+        self.refuse_idle(
+            ["standardise"] if self.targets == "rank" else ["rank_decay"], f"with `targets: {self.targets}`"
+        )
+        return self
+
 
 class ScoringConfig(Strict):
     """The nightly list: k items per user, seen items left out, one output file per `rows_per_file` rows."""
@@ -77,7 +85,7 @@ class EvaluationConfig(Strict):
     ks: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = [5, 10, 20]
     bootstrap: int = Field(1000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
-    activity_bounds: list[int] = [20, 100]
+    activity_bounds: list[Annotated[int, Field(ge=1)]] = [20, 100]
     head_share: float = Field(0.2, gt=0, lt=1, description="share of items, by popularity, that make up the head")
 
     @model_validator(mode="after")
@@ -140,6 +148,7 @@ class Config(Strict):
             )
         self._teacher_fits(self.teacher)
         self._sets_are_noisy(self.student, "student")
+        self._features_exist(self.student, "student")
         return self
 
     @model_validator(mode="after")
@@ -159,9 +168,16 @@ class Config(Strict):
                 "so that it learns to find them from the rest"
             )
 
+    def _features_exist(self, model: RecommenderConfig, key: str) -> None:
+        """What a model turns on by default, as a two-tower does, it takes where it is; what is asked for must exist."""
+        asked = isinstance(model, NeuralConfig) and model.user_features and model.changed("user_features")
+        if asked and not (self.data.users and self.data.users.has_features):
+            raise ValueError(f"`{key}`: `user_features` of a {model.kind} needs feature columns in `data.users`")
+
     def _teacher_fits(self, teacher: RecommenderConfig) -> None:
         for member in teacher.members if isinstance(teacher, EnsembleConfig) else []:
             self._teacher_fits(member)
+        self._features_exist(teacher, "teacher")
         ordered = isinstance(teacher, SequenceConfig)
         if not ordered:  # those that read an order learn from sequences, not from examples
             self._sets_are_noisy(teacher, "teacher")

@@ -24,16 +24,16 @@ class Clock:
     """How `ts` relates to days.
 
     Attributes:
-        end_us: end of the night in microseconds, or None for a log without a clock (recency and age are 0).
+        end_us: end of the night in microseconds, or None for a log without a clock.
     """
 
     end_us: int | None
 
     def days_until_end(self, ts: "Column") -> "Column":
-        """Days from a timestamp to the night's end."""
+        """Days from a timestamp to the night's end; null without a timestamp or a clock: 0 would mean "just now"."""
         if self.end_us is None:
-            return F.lit(0.0)
-        return F.coalesce((F.lit(self.end_us) - ts) / float(_DAY_US), F.lit(0.0))
+            return F.lit(None).cast("double")
+        return (F.lit(self.end_us) - ts) / float(_DAY_US)
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ def build_items(
 ) -> "DataFrame":
     """Table "items" of a scope; `numbers` are the side table's, then scaled log(1 + events) and age.
 
+    An item without an age gets that of the mean, 0 when scaled; that it has no events tells it apart.
+
     Args:
         counts: `item_counts` of the scope's events.
         static: (item_idx, item_id, codes, numbers, vector) of the whole vocabulary.
@@ -102,7 +104,7 @@ def build_items(
     n_events = F.coalesce(tables.N_EVENTS, F.lit(0))
     age = clock.days_until_end(F.col(tables.FIRST_TS))
     logs = (F.log1p(n_events) - behaviour.log_events.mean) / behaviour.log_events.deviation
-    aged = F.when(F.col(tables.FIRST_TS).isNotNull(), (age - behaviour.age.mean) / behaviour.age.deviation)
+    aged = (age - behaviour.age.mean) / behaviour.age.deviation
     behavioural = F.array(logs, F.coalesce(aged, F.lit(0.0))).cast("array<float>")
     return static.join(counts, tables.ITEM_IDX, "left").select(
         tables.ITEM_IDX,

@@ -27,6 +27,7 @@ from kdspark.errors import InputError
 from kdspark.spark.id_types import check_ids_meet, id_problem
 from kdspark.spark.quarantine import check_bad_rows, count_reasons, write_judged
 from kdspark.spark.sources import SourceFile, list_files, quoted, read_source, require_columns
+from kdspark.spark.unreadable import reading_keys
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -105,7 +106,7 @@ def read_interactions(
     bad_by_reason = {reason: count for reason, count in sorted(by_reason.items()) if reason is not None}
     total = good + future + sum(bad_by_reason.values())
     named = f"user {columns.user!r}, item {columns.item!r}, timestamp {columns.timestamp!r}"
-    remedy = "Correct the columns, `timestamp_unit` or the export"
+    remedy = f"Correct {reading_keys(source, 'the export', 'the columns', '`timestamp_unit`')}"
     check_bad_rows(rows, bad_by_reason, total, max_bad_fraction, source, named, remedy)
     if not good:
         late = f" {future:,} rows lie after the night's end." if future else ""

@@ -1,5 +1,6 @@
 """Numbers of a side table: scales fitted on train entities, scaled numbers with missing flags, dense vectors."""
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,12 @@ from kdspark.spark.sources import quoted
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+log = logging.getLogger("kdspark")
+
+FILE = "_kdspark_file"
+"""Column of the rows for `check_numbers`: the file that a row came from."""
 _DIGITS = 7  # sums of doubles depend on their order in the last bits
+_LETTERS = 40  # of a value in a message
 _MOST = 100.0  # scaled numbers are cut off here: one absurd price must not make a model's output infinite
 
 
@@ -23,6 +29,39 @@ class Scale:
 
     mean: float
     deviation: float
+
+
+def check_numbers(rows: "DataFrame", config: SideTableConfig, most: float) -> None:
+    """Count what the numeric columns hold that is neither a number nor missing; it counts as missing, with a warning.
+
+    Null, blank text and NaN, which is how pandas writes null, are missing.
+
+    Args:
+        rows: the feature columns, and `FILE`.
+        most: share of a column's given values above which the night fails.
+
+    Raises:
+        InputError: naming the column, its file and a value.
+    """
+    if not config.numeric:
+        return
+    row = rows.agg(*[part for index, name in enumerate(config.numeric) for part in _strays(index, name)]).first()
+    assert row is not None
+    for index, name in enumerate(config.numeric):
+        given, stray, example = row[f"given{index}"], row[f"stray{index}"], row[f"example{index}"]
+        if not stray:
+            continue
+        problem = (
+            f"{', '.join(config.paths)}: {stray:,} of {given:,} values of column {name!r} (`numeric`) are no finite "
+            f"numbers, such as {example['value'][:_LETTERS]!r} in {example[FILE]}"
+        )
+        if stray > most * given:
+            raise InputError(
+                f"{problem}.",
+                "Correct the export (leave missing values empty), make the column `categorical`, or raise "
+                "`data.filters.max_bad_fraction`.",
+            )
+        log.warning("%-14s %s; they count as missing", "numbers", problem)
 
 
 def fit_scales(fitted_on: "DataFrame", config: SideTableConfig) -> dict[str, Scale]:
@@ -92,6 +131,19 @@ def scale_of(mean: float | None, deviation: float | None) -> Scale:
     size = max(abs(centre), spread)
     digits = _DIGITS - 1 - math.floor(math.log10(size)) if size > 0 else 0
     return Scale(round(centre, digits), round(spread, digits) if spread > 0 else 1.0)
+
+
+def _strays(index: int, name: str) -> list["Column"]:
+    """How many values of a column are given, how many of them are no numbers, and the first of those."""
+    text = quoted(name).cast("string")
+    given = text.isNotNull() & (F.trim(text) != "") & ~F.isnan(quoted(name).try_cast("double"))
+    stray = given & _finite(name).isNull()
+    example = F.min(F.when(stray, F.struct(FILE, text.alias("value"))))
+    return [
+        F.count_if(given).alias(f"given{index}"),
+        F.count_if(stray).alias(f"stray{index}"),
+        example.alias(f"example{index}"),
+    ]
 
 
 def _vector_checks(config: SideTableConfig) -> list["Column"]:

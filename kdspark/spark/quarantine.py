@@ -11,7 +11,8 @@ from kdspark import tables
 from kdspark.config import SourceConfig
 from kdspark.errors import InputError
 from kdspark.spark.io import literal, uri
-from kdspark.spark.sources import CORRUPT, quoted, unreadable
+from kdspark.spark.sources import CORRUPT, quoted
+from kdspark.spark.unreadable import unreadable
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -21,8 +21,10 @@ from kdspark import tables
 from kdspark.config import SideTableConfig
 from kdspark.errors import InputError
 from kdspark.spark.id_types import decimal_places, id_problem
+from kdspark.spark.numbers import FILE, check_numbers
 from kdspark.spark.quarantine import check_bad_rows, count_reasons, describe, write_judged
 from kdspark.spark.sources import SourceFile, list_files, quoted, read_source, require_columns
+from kdspark.spark.unreadable import reading_keys
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -60,11 +62,12 @@ def read_side(
     Args:
         id_name: USER_ID or ITEM_ID.
         id_type: the type of the log's ids.
-        max_bad_fraction: share of bad rows above which the night fails.
+        max_bad_fraction: share of bad rows, or of a numeric column's values that are no numbers, above which the night
+            fails.
         scratch: folder for the rows; must outlive the result.
 
     Raises:
-        InputError: a column is missing or mistyped, a file unreadable, too many bad rows, or no good one.
+        InputError: a column is missing or mistyped, a file unreadable, too many bad rows or values, or no good row.
     """
     files = list_files(spark, side)
     frame = read_source(spark, side, files)
@@ -77,8 +80,10 @@ def read_side(
     problem = id_problem(side.id, frame.schema[side.id].dataType, id_type, kind)
     judged = write_judged(frame, values, problem, side, scratch)
     counts = _judge(judged, side, id_type, max_bad_fraction)
-    good = judged.filter(F.col(tables.REASON).isNull()).groupBy(id_name).agg(F.max(_ROW).alias(_ROW))
-    rows = good.select(id_name, *[F.col(_ROW)[f"v{index}"].alias(name) for index, name in enumerate(features)])
+    good = judged.filter(F.col(tables.REASON).isNull())
+    named = [F.col(_ROW)[f"v{index}"].alias(name) for index, name in enumerate(features)]
+    check_numbers(good.select(F.col(tables.SOURCE_FILE).alias(FILE), *named), side, max_bad_fraction)
+    rows = good.groupBy(id_name).agg(F.max(_ROW).alias(_ROW)).select(id_name, *named)
     bad = judged.filter(F.col(tables.REASON).isNotNull()).select(*tables.columns("quarantine"))
     return SideTable(rows, bad, counts, files)
 
@@ -104,7 +109,7 @@ def _judge(judged: "DataFrame", side: SideTableConfig, id_type: DataType, most: 
             "Name the right id column, or correct the export.",
         )
     total = good + sum(bad.values())
-    remedy = "Correct the export, the id column, `header` or `delimiter`"
+    remedy = f"Correct {reading_keys(side, 'the export', 'the id column')}"
     check_bad_rows(judged, bad, total, most, side, f"id {side.id!r}", remedy)
     return {"read": total, "good": good, **bad}
 

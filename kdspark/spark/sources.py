@@ -13,8 +13,10 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from kdspark.config import SourceConfig
 from kdspark.errors import InputError
+from kdspark.spark.changed_type import changed_type
 from kdspark.spark.io import literal
 from kdspark.spark.partitions import with_partition_columns
+from kdspark.spark.unreadable import reading_keys, unreadable
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 _PICKLED = "_common_metadata"
 CORRUPT = "_kdspark_malformed"
 """Column of `read_source` for CSV and JSON: the text of a row that does not fit its file's columns, else null."""
-_KINDS = {"parquet": "Parquet", "csv": "CSV", "json": "JSON lines"}
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,15 @@ def read_source(spark: "SparkSession", source: SourceConfig, files: list[SourceF
         InputError: as `list_files`, or a file is not readable as what the configuration says.
     """
     files = list_files(spark, source) if files is None else files
-    paths = [literal(file.path) for file in files if file.bytes]
+    paths = [file.path for file in files if file.bytes]
     empty = [file.path for file in files if not file.bytes]
     if empty and source.format == "parquet":
         raise InputError(f"{empty[0]}: zero bytes, not a Parquet file.", "Remove it or export it again.")
     try:
-        return with_partition_columns(_read(spark, source, paths), [file.path for file in files if file.bytes])
+        return with_partition_columns(_read(spark, source, [literal(path) for path in paths]), paths)
     except (PySparkException, Py4JJavaError) as error:
-        raise unreadable(source, error) from error
+        changed = changed_type(spark, paths) if "CANNOT_MERGE_SCHEMAS" in str(error) else None
+        raise changed or unreadable(source, error) from error
 
 
 def _read(spark: "SparkSession", source: SourceConfig, paths: list[str]) -> "DataFrame":
@@ -76,6 +78,8 @@ def _read(spark: "SparkSession", source: SourceConfig, paths: list[str]) -> "Dat
         return _read_csv(spark, source, paths)
     if source.format == "json":
         options = {"columnNameOfCorruptRecord": CORRUPT}
+        if source.encoding != "UTF-8":
+            options |= {"encoding": source.encoding, "lineSep": "\n"}  # Spark asks for the separator then
         schema = spark.read.options(**options).json(paths).schema
         return spark.read.options(**options).schema(_with_corrupt(schema)).json(paths)
     # Merging reads every footer, on the workers: a damaged file, or a column that changed its type, shows now.
@@ -84,6 +88,7 @@ def _read(spark: "SparkSession", source: SourceConfig, paths: list[str]) -> "Dat
 
 def _read_csv(spark: "SparkSession", source: SourceConfig, paths: list[str]) -> "DataFrame":
     options: dict[str, Any] = {"sep": source.delimiter, "header": source.header, "columnNameOfCorruptRecord": CORRUPT}
+    options["encoding"] = source.encoding
     options["columnPruning"] = False  # else rows that are malformed in the columns nobody asks for pass as good
     # Header or not, the first file gives the names; enforceSchema=False checks the others' headers against it.
     schema = spark.read.options(**options).csv(paths).schema
@@ -93,17 +98,6 @@ def _read_csv(spark: "SparkSession", source: SourceConfig, paths: list[str]) -> 
 def _with_corrupt(schema: StructType) -> StructType:
     fields = [field for field in schema.fields if field.name != CORRUPT]
     return StructType([*fields, StructField(CORRUPT, StringType())])
-
-
-def unreadable(source: SourceConfig, error: Exception) -> InputError:
-    """The one-line form of what Spark says of a damaged file."""
-    text = " ".join(str(error).split())
-    path = next((word.strip("'\".,;()") for word in text.split() if "file:/" in word or "://" in word), None)
-    where = path or ", ".join(source.paths)
-    return InputError(
-        f"{where}: not readable as {_KINDS[source.format]} ({text[:160]}…).",
-        "Export the file again, or correct `format`, `delimiter` and `header`.",
-    )
 
 
 def require_columns(frame: "DataFrame", wanted: dict[str, str], source: SourceConfig) -> None:
@@ -121,7 +115,7 @@ def require_columns(frame: "DataFrame", wanted: dict[str, str], source: SourceCo
         there = ", ".join(repr(name) for name in frame.columns[:30] if name != CORRUPT) or "none"
         raise InputError(
             f"{', '.join(source.paths)}: no column {named}; there are {there}.",
-            "Correct the column names in the configuration, or `header` and `delimiter`.",
+            f"Correct {reading_keys(source, 'the column names in the configuration')}.",
         )
 
 

@@ -14,6 +14,8 @@ from kdspark.errors import ConfigError, StageError
 from kdspark.workspace.files import read_json, sync_folder, write_json
 
 MANIFEST = "manifest.json"
+# Timestamps count from 1970; a night ends where the next day begins, and no day follows the last one.
+_FIRST, _LAST = dt.date(1970, 1, 1), dt.date.max - dt.timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Manifest:
 
 
 def parse_date(text: str) -> dt.date:
-    """A strict ISO date (YYYY-MM-DD).
+    """A strict ISO date (YYYY-MM-DD) from 1970-01-01 to 9999-12-30.
 
     Raises:
         ConfigError: anything else; a date becomes part of paths, so nothing else may pass.
@@ -55,6 +57,10 @@ def parse_date(text: str) -> dt.date:
         date = None  # type: ignore[assignment]
     if date is None or date.isoformat() != text:
         raise ConfigError(f"--date {text!r} is not a date.", "Write it as YYYY-MM-DD, such as 1998-04-23.")
+    if not _FIRST <= date <= _LAST:
+        raise ConfigError(
+            f"--date {text} is not between {_FIRST} and {_LAST}.", "Give the night's own date, YYYY-MM-DD."
+        )
     return date
 
 

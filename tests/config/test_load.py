@@ -39,12 +39,50 @@ def test_minimal_configuration_gets_defaults() -> None:
         ("distill.temperature", -1, "`distill.temperature`"),
         ("student.kind", "oracle", "`student`"),
         ("data.split.kind", "provided", "`data.split`"),
+        ("data.interactions.encoding", "latin1", "`data.interactions.encoding`: Input should be 'UTF-8' or 'ISO-8859"),
         ("data.columns.timestamp", "null", "leave_one_out split needs"),
         ("distill", "{lambda: 0, hard_weight: 0}", "nothing to learn"),
         ("evaluation.ks", "[5, 20]", "`gate.metric`: 'ndcg@10'"),
         ("evaluation.ks", "[10, 5]", "ascending"),
         ("evaluation.ks", "[0, 10]", "`evaluation.ks.0`"),
         ("teacher.weights", "[1.0]", "1 `weights` for 2 `members`"),
+        ("evaluation.activity_bounds", "[0, 20]", "`evaluation.activity_bounds.0`"),
+        ("data.interactions", "{paths: x, delimiter: ';'}", "`delimiter` would do nothing with `format: parquet`"),
+        (
+            "data.interactions",
+            "{paths: x, format: json, header: false}",
+            "`header` would do nothing with `format: json`",
+        ),
+        ("data.users", "{paths: x, id: u, encoding: ISO-8859-1}", "`encoding` would do nothing with `format: parquet`"),
+        ("data.split.valid", "{paths: x}", "`valid` would do nothing with `kind: leave_one_out`"),
+        (
+            "data.split",
+            "{kind: temporal, n_test: 2, n_valid: 3}",
+            "`n_test` and `n_valid` would do nothing with `kind: t",
+        ),
+        (
+            "data.split",
+            "{kind: provided, valid: {paths: x}, test: {paths: y}, valid_fraction: 0.2}",
+            "`valid_fraction` would do nothing with `valid` given",
+        ),
+        ("data.filters.k_core", "true", "`k_core` would do nothing"),
+        ("data.filters.min_weight", "3", "`filters.min_weight` needs `data.columns.weight`"),
+        (
+            "data",
+            "{interactions: {paths: x}, columns: {user: u, item: i, timestamp_unit: ms}, split: {kind: random}}",
+            "`timestamp_unit` would do nothing without a `timestamp`",
+        ),
+        ("data.examples", "{kind: set, max_positions: 9}", "`max_positions` would do nothing with `kind: set`"),
+        ("distill.standardise", "true", "`standardise` would do nothing with `targets: rank`; remove it"),
+        ("distill", "{targets: score, rank_decay: 3}", "`rank_decay` would do nothing with `targets: score`"),
+        ("student.user_features", "true", "`student`: `user_features` of a gru needs feature columns in `data.users`"),
+        (
+            "teacher.members.1.user_features",
+            "true",
+            "`teacher`: `user_features` of a transformer needs feature columns",
+        ),
+        ("teacher.weights", "[0, 0]", "`weights` sum to 0"),
+        ("teacher.weights", "[1, -2]", "`weights` sum to -1; their sum must be positive"),
         ("teacher.members.1.heads", "3", "does not divide"),
         ("teacher.members.1.history_length", "101", "history_length 101 is longer than the 100"),
         ("student.history_length", "51", "`student.history_length` 51"),
@@ -63,6 +101,35 @@ def test_mistakes_are_named(key: str, value: object, message: str) -> None:
     assert message in str(caught.value)
     assert "night.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_remedy_names_what_there_is() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(minimal(), ["colour=red"])
+    named = [word.strip(",.") for word in caught.value.remedy.split() if "/" in word]
+    assert len(named) == 2
+    assert all((Path(__file__).parents[2] / name).exists() for name in named)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["student={kind: two_tower}"],  # user features by default, of which there are none
+        ["student.item_features=true"],  # how often and how long ago an item was met: no item table needed
+        ["student.user_features=true", "data.users={paths: x, id: u, numeric: [age]}"],
+        ["teacher.weights=[1.5, -0.5]"],
+        ["distill={targets: score, standardise: true}"],
+        ["data.interactions={paths: x, delimiter: ',', header: true}"],  # as a dumped configuration has it
+    ],
+)
+def test_what_does_something_or_is_the_default_is_accepted(overrides: list[str]) -> None:
+    config = parse_config(minimal(), overrides)
+    assert Config.model_validate(config.model_dump(mode="json", by_alias=True)) == config
+
+
+def test_user_features_of_a_mere_list_of_users() -> None:
+    with pytest.raises(ConfigError, match="needs feature columns"):
+        parse_config(minimal(), ["student.user_features=true", "data.users={paths: x, id: u}"])
 
 
 def test_overrides_reach_into_lists_and_new_sections() -> None:

@@ -2,6 +2,7 @@
 
 In the planted log every user's last event (test) and the one before (valid) are on two items that nearly nobody
 touches in train. Any statistic, feature, history or table that saw those events would put them on top of the lists.
+Then every user comes back to the items of train, which must not take them from there.
 """
 
 from pathlib import Path
@@ -28,6 +29,7 @@ def planted_log(path: Path, users: int = 80, items: int = 60, events: int = 14) 
         chosen = generator.choice(items, events, replace=False)
         rows += [(f"u{user}", f"i{item}", start + place) for place, item in enumerate(chosen)]
         rows += [(f"u{user}", VALID_ITEM, start + events), (f"u{user}", TEST_ITEM, start + events + 1)]
+        rows += [(f"u{user}", f"i{item}", start + events + 2 + place) for place, item in enumerate(chosen)]
     # One user meets both items in train, so that they are part of the catalogue.
     rows += [("early", TEST_ITEM, start), ("early", VALID_ITEM, start + 1)]
     rows += [("early", f"i{item}", start + 2 + item) for item in range(5)]
@@ -51,6 +53,7 @@ def test_future_only_signal_gives_no_gain(spark: SparkSession, tmp_path: Path) -
     secret = {int(items["train"].loc[name, "item_idx"]) for name in (TEST_ITEM, VALID_ITEM)}
     users = pd.read_parquet(prepared / "users_train").set_index("user_id").drop("early")
     assert not any(secret & set(history) for history in users["history"])
+    assert set(users["n_events"]) == {14}
     examples = pd.read_parquet(prepared / "examples_train")
     early = pd.read_parquet(prepared / "users_train").set_index("user_id").loc["early", "user_idx"]
     others = examples[examples["user_idx"] != early]

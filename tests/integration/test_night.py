@@ -1,5 +1,6 @@
 """Whole nights on a small real log: every stage, reuse, publishing, and what happens to bad input."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -132,49 +133,118 @@ def test_next_night_keeps_ids_and_points_on(spark: SparkSession, runner: Runner,
     assert "1998-04-24" in str(latest_table(str(runner.night.workspace.root)))
 
 
-BAD_INPUT = {
-    "missing column": ({"data.columns.item": "itemid"}, ["itemid", "item_id:token"], 3),
-    "wrong type": ({"data.columns.timestamp": "item_id:token", "data.columns.timestamp_unit": "timestamp"}, ["bad"], 3),
-    "missing file": ({"data.interactions.paths": "nowhere/*.tsv"}, ["nowhere"], 3),
-    "unknown key": ({"scoring.kk": "3"}, ["scoring.kk", "unknown key"], 2),
-    "long list": ({"scoring.k": "100000"}, ["scoring.k", "100000", "catalogue"], 2),
+# What is set, words of the one line on stderr (file, column, what is wrong, remedy), and the exit code.
+BAD_INPUT: dict[str, tuple[dict[str, str], list[str], int]] = {
+    "missing column": (
+        {"data.columns.item": "itemid"},
+        ["events.tsv: no column 'itemid' (`data.columns.item`)", "'item_id:token'", "Correct the column names"],
+        3,
+    ),
+    "wrong type": (
+        {"data.columns.timestamp": "item_id:token", "data.columns.timestamp_unit": "timestamp"},
+        ["events.tsv: ", " rows are bad", "timestamp 'item_id:token'", "Correct the export, the columns, `timestamp_u"],
+        3,
+    ),
+    "type of a column": (
+        {"data.interactions": "{{paths: {tmp}/lists.parquet}}", "data.columns.timestamp": "when"},
+        [
+            "lists.parquet: column 'when' (`data.columns.timestamp`) is array<bigint>",
+            "needs a number",
+            "cast the column",
+        ],
+        3,
+    ),
+    "two types": (
+        {"data.interactions": "{{paths: ['{tmp}/lists.parquet', '{tmp}/numbers.parquet']}}"},
+        [
+            "numbers.parquet: column 'when' is bigint, but array<bigint> in",
+            "lists.parquet",
+            "Export the column with one t",
+        ],
+        3,
+    ),
+    "no numbers": (
+        {"data.items.numeric": "['movie_title:token_seq']"},
+        ["ml-100k.item: ", "of column 'movie_title:token_seq' (`numeric`) are no", "make the column `categorical`"],
+        3,
+    ),
+    "missing file": (
+        {"data.interactions.paths": "nowhere/*.tsv"},
+        ["nowhere/*.tsv: no such file", "Check the path or glob under `paths`"],
+        3,
+    ),
+    "unreadable file": (
+        {"data.interactions": "{{paths: {tmp}/half.parquet}}"},
+        ["half.parquet: not readable as Parquet (it is not a Parquet file", "Export the file again"],
+        3,
+    ),
+    "empty log": (
+        {"data.interactions.paths": "{tmp}/empty.tsv"},
+        ["empty.tsv: the log is empty", "Check `paths` and --date"],
+        3,
+    ),
+    "too early": (
+        {"--date": "1990-01-01"},
+        ["events.tsv: the log is empty", "night's end", "Check `paths` and --date"],
+        3,
+    ),
+    "no date": ({"--date": "1998-02-30"}, ["--date '1998-02-30' is not a date", "Write it as YYYY-MM-DD"], 2),
+    "last date": ({"--date": "9999-12-31"}, ["--date 9999-12-31 is not between", "Give the night's own date"], 2),
+    "unknown key": ({"scoring.kk": "3"}, ["bad.yaml: `scoring.kk`: unknown key", "Correct the key"], 2),
+    "idle key": (
+        {"distill.standardise": "true"},
+        ["bad.yaml: `distill`: `standardise` would do nothing with `targets: rank`", "remove it", "Correct the key"],
+        2,
+    ),
+    "long list": ({"scoring.k": "100000"}, ["`scoring.k`: 100000", "catalogue of", "Ask for shorter lists"], 2),
 }
+
+
+@pytest.fixture(scope="module")
+def bad_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Logs that cannot be used."""
+    folder = tmp_path_factory.mktemp("bad")
+    log = {"user_id:token": ["1"], "item_id:token": ["2"]}
+    pd.DataFrame({**log, "when": [[3]]}).to_parquet(folder / "lists.parquet")
+    pd.DataFrame({**log, "when": [3]}).to_parquet(folder / "numbers.parquet")
+    whole = (folder / "numbers.parquet").read_bytes()
+    (folder / "half.parquet").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.tsv").write_text("user_id:token\titem_id:token\trating:float\ttimestamp:float\n")
+    return folder
+
+
+def digests(root: Path) -> dict[str, str]:
+    """sha256 of the pointer and of every file that is published."""
+    files = [root / "latest.json", *(path for path in (root / "published").rglob("*") if path.is_file())]
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.mark.parametrize("case", sorted(BAD_INPUT))
 def test_bad_input_is_one_clear_line(
-    case: str, spark: SparkSession, runner: Runner, config: dict, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    case: str,
+    spark: SparkSession,
+    runner: Runner,
+    config: dict,
+    bad_files: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     changes, words, code = BAD_INPUT[case]
     root = runner.night.workspace.root
-    pointer = (root / "latest.json").read_bytes()
+    before = digests(root)
+    assert len(before) > 2
     path = write_config(tmp_path / "bad.yaml", config)
-    settings = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    settings = {key: value.format(tmp=bad_files) for key, value in changes.items()}
+    arguments = ["--date", settings.pop("--date", DATE)]
+    arguments += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     with pytest.raises(SystemExit) as stopped:
-        main(["run", "--config", str(path), "--date", DATE, "--root", str(root), *settings])
+        main(["run", "--config", str(path), "--root", str(root), *arguments])
     errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("kdspark: error:")]
     assert stopped.value.code == code
     assert len(errors) == 1
     for word in words:
         assert word in errors[0]
-    assert (root / "latest.json").read_bytes() == pointer
-
-
-def test_empty_log_and_impossible_date(
-    spark: SparkSession, runner: Runner, config: dict, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    root = runner.night.workspace.root
-    empty = tmp_path / "empty.tsv"
-    empty.write_text("user_id:token\titem_id:token\trating:float\ttimestamp:float\n")
-    path = write_config(tmp_path / "night.yaml", config)
-    for arguments, word in (
-        (["--date", DATE, "--set", f"data.interactions.paths={empty}"], "empty"),
-        (["--date", "1998-02-30"], "1998-02-30"),
-        (["--date", "1990-01-01"], "night's end"),
-    ):
-        with pytest.raises(SystemExit):
-            main(["run", "--config", str(path), "--root", str(root), *arguments])
-        assert word in capfd.readouterr().err
+    assert digests(root) == before
 
 
 def test_another_k_is_published_and_an_earlier_run_can_come_back(
@@ -193,7 +263,7 @@ def test_another_k_is_published_and_an_earlier_run_can_come_back(
 
 def test_gate_blocks_a_bad_night(spark: SparkSession, runner: Runner, config: dict) -> None:
     root = runner.night.workspace.root
-    pointer = (root / "latest.json").read_bytes()
+    before = digests(root)
     with pytest.raises(KdsparkError, match="blocked"):
         night(spark, root, {**config, "gate": {"min_ratio_to_popularity": 1000.0}})
-    assert (root / "latest.json").read_bytes() == pointer
+    assert digests(root) == before

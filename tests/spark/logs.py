@@ -14,7 +14,7 @@ EVENTS = f"{tables.USER_IDX} INT, {tables.ITEM_IDX} INT, {tables.TS} BIGINT, {ta
 
 
 def csv(path, text, **options):
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding=options.get("encoding", "UTF-8"))
     return SourceConfig(paths=str(path), format="csv", **options)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from kdspark import tables
 from kdspark.spark.features import Clock, build_items, build_users, fit_behaviour, item_counts
+from kdspark.spark.numbers import Scale
 from kdspark.spark.side import side_free
 from tests.spark.logs import END_US, events, tie_hashes
 
@@ -33,7 +34,7 @@ def test_users(spark, partitions):
     rows = by(frame, tables.USER_IDX)
     assert {u: row[tables.HISTORY] for u, row in rows.items()} == {0: [later, 1], 1: [-1, 3], 2: [-1, -1]}
     assert {u: row[tables.N_EVENTS] for u, row in rows.items()} == {0: 3, 1: 1, 2: 0}
-    assert {u: row[tables.RECENCY_DAYS] for u, row in rows.items()} == {0: 1.0, 1: 2.0, 2: 0.0}
+    assert {u: row[tables.RECENCY_DAYS] for u, row in rows.items()} == {0: 1.0, 1: 2.0, 2: None}
     assert (rows[0][tables.FIRST_TS], rows[0][tables.LAST_TS]) == (END_US - 4 * DAY_US, END_US - DAY_US)
     assert rows[2][tables.LAST_TS] is None
     assert rows[2][tables.USER_ID] == "id-2"
@@ -44,7 +45,17 @@ def test_users_of_a_log_without_a_clock(spark):
     row = build_users(log, static(spark, tables.USER_IDX, tables.USER_ID, 1), 5, Clock(None)).first()
     assert row[tables.HISTORY][:2] == [-1, -1]
     assert set(row[tables.HISTORY][2:]) == {2, 4, 9}
-    assert (row[tables.N_EVENTS], row[tables.FIRST_TS], row[tables.RECENCY_DAYS]) == (3, None, 0.0)
+    assert (row[tables.N_EVENTS], row[tables.FIRST_TS], row[tables.RECENCY_DAYS]) == (3, None, None)
+
+
+def test_items_of_a_log_without_a_clock(spark):
+    counts = item_counts(events(spark, [(0, 4, 1), (1, 4, 2), (0, 2, 3)]))  # positions, no times
+    behaviour = fit_behaviour(counts, Clock(None))
+    assert behaviour.age == Scale(0.0, 1.0)
+    vocabulary = static(spark, tables.ITEM_IDX, tables.ITEM_ID, 5)
+    rows = by(build_items(counts, vocabulary, 3, behaviour, Clock(None)), tables.ITEM_IDX)
+    assert (rows[4][tables.FIRST_TS], rows[4][tables.RECENCY_DAYS], rows[4][tables.AGE_DAYS]) == (1, None, None)
+    assert {row[tables.NUMBERS][1] for row in rows.values()} == {0.0}
 
 
 def test_items_scaled_by_the_statistics_of_train(spark):
@@ -63,6 +74,7 @@ def test_items_scaled_by_the_statistics_of_train(spark):
     assert rows[3][tables.NUMBERS] == pytest.approx([math.log(3 / 2), 1 / math.sqrt(2)], abs=1e-6)
     assert rows[6][tables.NUMBERS] == pytest.approx([-math.log(2), 0.0], abs=1e-6)
     assert (rows[6][tables.POPULARITY], rows[6][tables.FIRST_TS]) == (0.0, None)
+    assert (rows[6][tables.RECENCY_DAYS], rows[6][tables.AGE_DAYS]) == (None, None)
 
 
 def test_statistics_do_not_depend_on_partitions(spark):

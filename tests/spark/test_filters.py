@@ -43,9 +43,9 @@ def test_without_time_repeats_count_once(spark):
 
 
 def test_min_weight_comes_before_repeats(spark):
-    # The last event is too light; the one before it stays.
-    rows = [("a", "x", 1, 4.0), ("a", "x", 2, 1.0)]
-    assert kept(deduplicate(frame(spark, rows), FiltersConfig(min_weight=4.0))) == [("a", "x", 1, 4.0)]
+    # The first event is too light; the one after it stays.
+    rows = [("a", "x", 1, 1.0), ("a", "x", 2, 4.0)]
+    assert kept(deduplicate(frame(spark, rows), FiltersConfig(min_weight=4.0))) == [("a", "x", 2, 4.0)]
 
 
 def core(log, users, items):

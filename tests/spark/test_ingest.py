@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import DataFrame
 
 from kdspark import tables
-from kdspark.config import ColumnsConfig
+from kdspark.config import ColumnsConfig, SourceConfig
 from kdspark.errors import InputError
 from kdspark.spark.ingest import read_interactions
 from kdspark.spark.quarantine import MALFORMED
@@ -116,6 +116,33 @@ def test_json_lines(ingest, tmp_path):
     found = ingest(json_lines(tmp_path / "log.json", rows))
     assert ids(found.events) == [(1, "x", 5_000_000)]
     assert found.counts["null or blank user id"] == 2
+
+
+LATIN = "user id is not valid text in its encoding: set `encoding`, or export as UTF-8"
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("csv", LATIN), ("json", MALFORMED)])
+def test_ids_in_latin_1_stay_two_ids_with_their_encoding_and_are_bad_without(ingest, tmp_path, kind, reason):
+    rows = [("é", "x"), ("è", "y"), ("ann", "z")]
+    if kind == "csv":
+        text = "u,i,t\r\n" + "".join(f"{user},{item},5\r\n" for user, item in rows)
+    else:
+        text = "".join(f'{{"u": "{user}", "i": "{item}", "t": 5}}\n' for user, item in rows)
+    (tmp_path / "log").write_bytes(text.encode("ISO-8859-1"))
+    source = SourceConfig(paths=str(tmp_path / "log"), format=kind)
+    found = ingest(source)
+    assert ids(found.events) == [("ann", "z", 5_000_000)]
+    assert found.counts == {"read": 3, "good": 1, "future": 0, reason: 2}
+    read = ingest(source.model_copy(update={"encoding": "ISO-8859-1"}))
+    assert ids(read.events) == sorted((user, item, 5_000_000) for user, item in rows)
+    stops(ingest, source, f"2 of 3 rows are bad .2 x {reason}", most=0.5)
+
+
+def test_bytes_that_are_no_text_in_a_parquet_file(spark, ingest, tmp_path):
+    frame = spark.sql("SELECT cast(X'e9' AS string) u, 'x' i, 5L t UNION ALL SELECT '\u00e9', 'x', 5L")
+    found = ingest(parquet(tmp_path / "log", frame))
+    assert ids(found.events) == [("é", "x", 5_000_000)]
+    assert found.counts[LATIN] == 1
 
 
 def stops(ingest, source, match, columns=COLUMNS, most=1.0):

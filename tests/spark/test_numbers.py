@@ -1,5 +1,6 @@
 """Scales and vectors: what is refused, and what the order of summation must not change."""
 
+import logging
 import math
 
 import pytest
@@ -7,7 +8,16 @@ import pytest
 from kdspark import tables
 from kdspark.config import SideTableConfig
 from kdspark.errors import InputError
-from kdspark.spark.numbers import Scale, fit_lengths, fit_scales, number_array, scale_of, vector_array
+from kdspark.spark.numbers import (
+    FILE,
+    Scale,
+    check_numbers,
+    fit_lengths,
+    fit_scales,
+    number_array,
+    scale_of,
+    vector_array,
+)
 
 CONFIG = SideTableConfig(paths="side", id="item", numeric=["price"], dense=["image"])
 SCHEMA = "price STRING, image ARRAY<DOUBLE>"
@@ -33,6 +43,42 @@ def test_vectors_of_different_lengths_and_non_finite_ones(spark):
         fit_lengths(spark.createDataFrame([*rows, ("1", [1.0])], SCHEMA), CONFIG)
     with pytest.raises(InputError, match="'image': 1 vectors hold null or non-finite"):
         fit_lengths(spark.createDataFrame([*rows, ("1", [1.0, math.nan])], SCHEMA), CONFIG)
+
+
+def given(spark, kind, *values):
+    return spark.createDataFrame([(f"f{value}", value) for value in values], f"{FILE} STRING, price {kind}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "stray"),
+    [
+        ("STRING", ["1", " 2.5 ", "1e3", "NaN", "", "  ", None], 0),
+        ("STRING", ["1", "2", "free", "abc", None, ""], 2),
+        ("STRING", ["1", "2", "3", "1,5"], 1),
+        ("DOUBLE", [1.0, 2.0, math.nan, None], 0),
+        ("DOUBLE", [1.0, 2.0, math.inf, -math.inf], 2),
+        ("BOOLEAN", [True, False], 0),
+    ],
+)
+def test_values_that_are_neither_numbers_nor_missing(spark, caplog, monkeypatch, kind, values, stray):
+    monkeypatch.setattr(logging.getLogger("kdspark"), "propagate", True)
+    rows = given(spark, kind, *values)
+    check_numbers(rows, CONFIG, 0.5)
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == (stray > 0)
+    if stray:
+        assert f"{stray} of 4 values of column 'price'" in warnings[0]
+        with pytest.raises(InputError, match=f"{stray} of 4 values"):
+            check_numbers(rows, CONFIG, 0.5 * stray / 4)
+
+
+def test_too_many_of_them_name_file_column_value_and_remedy(spark):
+    with pytest.raises(InputError) as caught:
+        check_numbers(given(spark, "STRING", "1", "free", "abc"), CONFIG, 0.5)
+    assert str(caught.value) == (
+        "side: 2 of 3 values of column 'price' (`numeric`) are no finite numbers, such as 'abc' in fabc. Correct the "
+        "export (leave missing values empty), make the column `categorical`, or raise `data.filters.max_bad_fraction`."
+    )
 
 
 def test_a_numeric_column_without_numbers(spark):

@@ -48,6 +48,14 @@ def test_csv_rows_that_cannot_be_used_are_left_out_and_kept_with_their_reasons(r
     assert [file.path.rsplit("/", 1)[1] for file in found.files] == ["items.csv"]
 
 
+def test_an_id_that_is_no_text_in_the_encoding(read, tmp_path):
+    source = csv(tmp_path / "items.csv", "item,brand\né,a\nè,b\nx,c\n", encoding="ISO-8859-1")
+    assert by_id(read(source, StringType(), categorical=["brand"]), "brand") == {"é": "a", "è": "b", "x": "c"}
+    found = read(source.model_copy(update={"encoding": "UTF-8"}), StringType(), categorical=["brand"])
+    assert by_id(found, "brand") == {"x": "c"}
+    assert found.counts["item id is not valid text in its encoding: set `encoding`, or export as UTF-8"] == 2
+
+
 def test_malformed_json_lines(read, tmp_path):
     source = json_lines(tmp_path / "items.json", [{"item": 1, "brand": "a"}, {"brand": "b"}, {"item": 2}])
     with (tmp_path / "items.json").open("a") as file:
@@ -95,6 +103,13 @@ def test_too_many_bad_rows_name_the_file_and_how_many(read, tmp_path):
     assert "/worse.csv)" in message
     assert "data.filters.max_bad_fraction" in message
     assert read(source, most=0.5).counts["good"] == 3
+
+
+def test_too_many_values_that_are_no_numbers(read, tmp_path):
+    source = csv(tmp_path / "items.csv", "item,price,source_file\n1,2,0\n2,abc,0\n3,,0\nbad,abc,0\n")
+    with pytest.raises(InputError, match=r"items.csv: 1 of 2 values of column 'price' .* such as 'abc' in file:.*csv"):
+        read(source, most=0.4, numeric=["price", "source_file"])
+    assert by_id(read(source, most=0.5, numeric=["price"]), "price") == {1: "2", 2: "abc", 3: None}
 
 
 def test_no_row_with_an_id_of_the_logs_type(read, tmp_path):

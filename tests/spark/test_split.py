@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from kdspark import tables
-from kdspark.config import SourceConfig, SplitConfig
+from kdspark.config import FiltersConfig, SourceConfig, SplitConfig
 from kdspark.errors import InputError
+from kdspark.spark.filters import deduplicate
 from kdspark.spark.split import check_split, split_events
 from tests.spark.logs import END_US, events, tie_hashes
 
@@ -72,3 +73,26 @@ def test_an_empty_part_is_named(empty):
     counts = {name: 5 for name in ("train", "valid", "test") if name != empty}
     with pytest.raises(InputError, match=f"no {empty} events"):
         check_split(counts)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SplitConfig(n_valid=2, n_test=2),
+        SplitConfig(kind="temporal", valid_days=5, test_days=5),
+        SplitConfig(kind="random"),
+    ],
+)
+def test_a_repeat_in_the_future_changes_nothing_in_train_by_default(spark, config):
+    rng = np.random.default_rng(11)
+    first = [(u, int(i), END_US - DAY_US * (20 - n)) for u in range(9) for n, i in enumerate(rng.permutation(30)[:16])]
+    again = [(u, i, END_US - DAY_US + n) for n, (u, i, _) in enumerate(first[::3])]
+
+    def train(rows, filters):
+        log = events(spark, rows).withColumnsRenamed({tables.USER_IDX: tables.USER_ID, tables.ITEM_IDX: tables.ITEM_ID})
+        kept = deduplicate(log, filters)
+        kept = kept.withColumnsRenamed({tables.USER_ID: tables.USER_IDX, tables.ITEM_ID: tables.ITEM_IDX})
+        return parts(split_events(kept, config, 3, END_US))["train"]
+
+    assert train(first + again, FiltersConfig()) == train(first, FiltersConfig())
+    assert train(first + again, FiltersConfig(repeats="last")) != train(first, FiltersConfig())

@@ -61,7 +61,7 @@ def test_root_that_cannot_be_made(tmp_path: Path) -> None:
         Workspace(tmp_path / "file" / "root")
 
 
-@pytest.mark.parametrize("text", ["1998-04-23", "2024-02-29"])
+@pytest.mark.parametrize("text", ["1998-04-23", "2024-02-29", "1970-01-01", "9999-12-30"])
 def test_dates(text: str) -> None:
     assert parse_date(text).isoformat() == text
 
@@ -69,6 +69,12 @@ def test_dates(text: str) -> None:
 @pytest.mark.parametrize("text", ["2026-13-40", "2023-02-29", "../../x", "19980423", "1998-4-23", "", "1998-04-23T00"])
 def test_impossible_dates(text: str) -> None:
     with pytest.raises(ConfigError, match="YYYY-MM-DD"):
+        parse_date(text)
+
+
+@pytest.mark.parametrize("text", ["9999-12-31", "1969-12-31", "0001-01-01"])
+def test_dates_that_hold_no_night(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"{text} is not between 1970-01-01 and 9999-12-30"):
         parse_date(text)
 
 
