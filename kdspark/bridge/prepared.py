@@ -75,6 +75,11 @@ class Prepared:
         """Whether a history may name an item more than once."""
         return bool(read_json(self.folder / FEATURES_FILE)["repeats"])
 
+    def n_events(self, scope: Scope) -> int:
+        """Events that a scope is built from."""
+        counts = read_json(self.folder / "manifest.json")["facts"]["splits"]
+        return sum(int(counts[split]) for split in splits_of(scope))
+
     def event_blocks(self, splits: list[str]) -> Iterator[tuple[Ints, Ints]]:
         """(user_idx [E], item_idx [E]) of the events in these splits, one Parquet file at a time.
 

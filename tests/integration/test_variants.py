@@ -22,6 +22,9 @@ def test_refit_repeats_the_epochs_found_and_scores_with_the_new_model(spark: Spa
     second = read_json(runner.output("refit_student") / "model" / "training.json")
     assert len(second["curve"]) == first["best_epoch"]
     assert all("valid" not in epoch for epoch in second["curve"])
+    rows = {name: runner.manifest(name).rows for name in ("prepare", "refit_teacher", "refit_labels", "refit_student")}
+    assert rows["refit_teacher"] == {name: rows["prepare"][name] for name in ("users_full", "interactions")}
+    assert rows["refit_student"] == rows["refit_labels"]
     assert runner.manifest("score").facts["model"] == "refit_student"
     version = read_json(runner.output("score") / "serving" / "model.json")["sha256"][:16]
     rows = pd.read_parquet(latest_table(str(tmp_path / "root")))
