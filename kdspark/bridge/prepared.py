@@ -52,6 +52,12 @@ class Prepared:
     def interactions(self) -> Path:
         return self.folder / "interactions"
 
+    @property
+    def seen(self) -> Path:
+        """Table with all of the night's (user_idx, item_idx), those that a filter left out of the events as well."""
+        everything = self.folder / "seen"
+        return everything if everything.is_dir() else self.interactions
+
     @cached_property
     def n_users(self) -> int:
         return count_rows(self.folder / "user_ids")
