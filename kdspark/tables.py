@@ -74,6 +74,8 @@ SCHEMAS: dict[str, str] = {
     "user_ids": f"{USER_IDX} INT, {USER_ID} {{user_id}}",
     "item_ids": f"{ITEM_IDX} INT, {ITEM_ID} {{item_id}}",
     "interactions": f"{USER_IDX} INT, {ITEM_IDX} INT, {TS} BIGINT, {WEIGHT} FLOAT, {SPLIT} STRING",
+    # Written where a filter can leave events out: all distinct pairs of the night, which no list may repeat.
+    "seen": f"{USER_IDX} INT, {ITEM_IDX} INT",
     # One row per user_idx (item_idx) of the vocabulary, also for those without an event in this scope: their first_ts,
     # last_ts, recency_days and age_days are null. The days are null for all where the log has no clock.
     "users": (

@@ -59,7 +59,7 @@ def train_process(
         out: the model folder.
 
     Returns:
-        best_epoch, best_metric and curve.
+        best_epoch, best_metric, curve, and rows: the table it learned from and how many rows that has.
     """
     model_config, source = _CONFIG.validate_python(config), Prepared(Path(prepared))
     items = load_items(source.items(scope))
@@ -99,7 +99,8 @@ def train_process(
     result = trainer.fit()
     if _rank() == 0:
         save_model(model.cpu(), Path(out), extras)
-    return {"best_epoch": result.best_epoch, "best_metric": result.best_metric, "curve": result.curve}
+    found = {"best_epoch": result.best_epoch, "best_metric": result.best_metric, "curve": result.curve}
+    return {**found, "rows": {folder.name: feed.rows}}
 
 
 def _user_columns(sizes: FeatureSizes) -> list[str]:

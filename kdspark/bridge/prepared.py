@@ -52,6 +52,12 @@ class Prepared:
     def interactions(self) -> Path:
         return self.folder / "interactions"
 
+    @property
+    def seen(self) -> Path:
+        """Table with all of the night's (user_idx, item_idx), those that a filter left out of the events as well."""
+        everything = self.folder / "seen"
+        return everything if everything.is_dir() else self.interactions
+
     @cached_property
     def n_users(self) -> int:
         return count_rows(self.folder / "user_ids")
@@ -74,6 +80,11 @@ class Prepared:
     def repeats(self) -> bool:
         """Whether a history may name an item more than once."""
         return bool(read_json(self.folder / FEATURES_FILE)["repeats"])
+
+    def n_events(self, scope: Scope) -> int:
+        """Events that a scope is built from."""
+        counts = read_json(self.folder / "manifest.json")["facts"]["splits"]
+        return sum(int(counts[split]) for split in splits_of(scope))
 
     def event_blocks(self, splits: list[str]) -> Iterator[tuple[Ints, Ints]]:
         """(user_idx [E], item_idx [E]) of the events in these splits, one Parquet file at a time.

@@ -86,7 +86,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training found out; the model is on disk."""
+    """What training found out; the model is on disk. `rows` counts what it learned from: table -> rows."""
 
     kind: str
     params: int
@@ -95,6 +95,7 @@ class Trained:
     best_epoch: int = 0
     best_metric: float | None = None
     curve: list[dict[str, float]] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
     members: list["Trained"] = field(default_factory=list)
 
     def facts(self) -> dict[str, Any]:
@@ -115,10 +116,13 @@ def train_recommender(spark: "SparkSession", config: RecommenderConfig, request:
     stamp = vocabulary_stamp(spark, request.prepared)
     if isinstance(config, EnsembleConfig):
         members = _train_members(spark, config, request, stamp, out)
+        record = {"rows": {table: rows for member in members for table, rows in member.rows.items()}}
     elif isinstance(config, NeuralConfig):
         record = _train_neural(spark, config, request, stamp, out)
     else:
         save_model(_fit(spark, config, request, out), out, stamp)
+        if not isinstance(config, PretrainedConfig):
+            record = {"rows": {request.prepared.interactions.name: request.prepared.n_events(request.scope)}}
     trained = Trained(
         kind=config.kind,
         params=int(describe_folder(out)["n_params"]),

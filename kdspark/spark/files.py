@@ -1,13 +1,11 @@
 """Getting one file to every worker: through Spark's file server, under a name that carries the content's digest."""
 
 import functools
-import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdspark.workspace import sha256_file
+from kdspark.workspace import link_or_copy, sha256_file
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -25,10 +23,7 @@ def ship_file(spark: "SparkSession", path: Path) -> str:
     name = f"{sha256_file(path)[:32]}-{path.name}"
     link = Path(_outbox().name) / name
     if not link.exists():
-        try:
-            os.link(path, link)
-        except OSError:  # another file system
-            shutil.copyfile(path, link)
+        link_or_copy(path, link)
     spark.sparkContext.addFile(str(link))
     return name
 

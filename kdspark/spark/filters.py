@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("kdspark")
 
 
+def can_drop(filters: FiltersConfig) -> bool:
+    """Whether a user's event on an item may be left out without another one that stays."""
+    return filters.min_weight is not None or filters.min_user_events > 1 or filters.min_item_events > 1
+
+
 def deduplicate(events: "DataFrame", filters: FiltersConfig) -> "DataFrame":
     """Exact duplicates once (the largest weight stays); of a user's repeats on an item all, the first or the last.
 

@@ -18,14 +18,16 @@ def _settings(night: Night) -> object:
 
 def _build(task: Task) -> Outcome:
     prepared = Prepared(task.inputs[prepare.NAME])
+    rows: dict[str, int] = {}
     facts: dict[str, Any] = {}
     for config in [PopularityConfig(), *task.night.config.baselines]:
         request = Request(prepared, "train", task.checkpoints / config.kind, task.night.config.seed)
         trained = train_recommender(task.night.spark, config, request, task.out / config.kind / "model")
         items = prepared.items("train")
         serving_bundle(task.out / config.kind / "model", items, items, task.out / config.kind / "serving")
+        rows |= trained.rows
         facts[config.kind] = trained.facts()
-    return Outcome(facts=facts)
+    return Outcome(rows=rows, facts=facts)
 
 
 STAGE = Stage(NAME, "evaluate", (prepare.NAME,), _settings, _build)

@@ -74,6 +74,7 @@ class _Model:
 def _settings(night: Night) -> object:
     config = night.config
     return {
+        "name": config.name,  # the comparison and its report carry it
         "evaluation": config.evaluation.model_dump(mode="json"),
         "exclude_seen": config.scoring.exclude_seen,
         "date": night.date.isoformat(),

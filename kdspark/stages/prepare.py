@@ -1,4 +1,4 @@
-"""prepare: raw logs -> ids, interactions with split, feature tables, training examples, quarantine.
+"""prepare: raw logs -> ids, interactions with split, pairs seen, feature tables, training examples, quarantine.
 
 Feature tables come in two scopes: `train`, from train events alone, for everything that is trained or evaluated; and
 `full`, from every event before the night's end, for tonight's lists.
@@ -18,7 +18,7 @@ from kdspark.config import Config, SourceConfig
 from kdspark.errors import ConfigError, StageError
 from kdspark.spark.examples import build_examples
 from kdspark.spark.features import Clock, build_items, build_users, fit_behaviour, item_counts
-from kdspark.spark.filters import deduplicate, drop_rare
+from kdspark.spark.filters import can_drop, deduplicate, drop_rare
 from kdspark.spark.ids import extend_vocabulary
 from kdspark.spark.ingest import Ingested, read_interactions
 from kdspark.spark.io import read_table, training_files, uri, write_table
@@ -121,6 +121,8 @@ class _Builder:
         for side, idx_name, id_name in _SIDES:
             self._write_ids(events, rows.get(side), idx_name, id_name)
         splits = self._write_interactions(events, sum(log.counts["good"] for log in logs.values()))
+        if can_drop(self.data.filters):
+            self._write_seen(logs)
         static = {side: self._static(side, idx_name, rows.get(side)) for side, idx_name, _ in _SIDES}
         catalogue = self._write_features(static, splits)
         facts = {
@@ -185,11 +187,19 @@ class _Builder:
         check_split(counts)
         return counts
 
+    def _write_seen(self, logs: dict[str, Ingested]) -> None:
+        """What users of the vocabulary did with items of it, whether or not a filter kept the event."""
+        pairs = [log.events.select(tables.USER_ID, tables.ITEM_ID) for log in logs.values()]
+        known = self._with_idx(reduce(lambda a, b: a.unionByName(b), pairs))
+        # The ids are among what is distinct: rows that a join has shuffled by one of them need no other shuffle.
+        self._write(known.distinct(), "seen")
+
     def _indexed(self, events: "DataFrame") -> "DataFrame":
+        return self._with_idx(events).select(tables.USER_IDX, tables.ITEM_IDX, tables.TS, tables.WEIGHT)
+
+    def _with_idx(self, events: "DataFrame") -> "DataFrame":
         with_users = events.join(self._table("user_ids"), tables.USER_ID)
-        return with_users.join(self._table("item_ids"), tables.ITEM_ID).select(
-            tables.USER_IDX, tables.ITEM_IDX, tables.TS, tables.WEIGHT
-        )
+        return with_users.join(self._table("item_ids"), tables.ITEM_ID)
 
     def _static(self, side: str, idx_name: str, frame: "DataFrame | None") -> Static:
         id_name = tables.USER_ID if side == "users" else tables.ITEM_ID

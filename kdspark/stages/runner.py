@@ -12,6 +12,7 @@ from typing import Any
 
 from kdspark import __version__
 from kdspark.errors import StageError
+from kdspark.spark.worker_errors import worker_errors
 from kdspark.stages.stage import Night, Outcome, Stage, Task
 from kdspark.workspace import Manifest, digest_of
 
@@ -98,7 +99,8 @@ class Runner:
         started = time.monotonic()
         with workspace.staging(stage.name, key) as out:
             checkpoints = workspace.checkpoints(stage.name, key)
-            outcome = stage.build(Task(self.night, key, out, inputs, checkpoints))
+            with worker_errors():
+                outcome = stage.build(Task(self.night, key, out, inputs, checkpoints))
             manifest = self._describe(stage, key, outcome, time.monotonic() - started)
             folder = workspace.finish(out, manifest)
             shutil.rmtree(checkpoints, ignore_errors=True)

@@ -6,6 +6,7 @@ from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.bridge.items import serving_bundle
+from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.scoring import rank_users, seen_items
 from kdspark.config import Config
 from kdspark.spark.io import count_rows, read_table, write_table
@@ -42,7 +43,7 @@ def _build(task: Task, model: str) -> Outcome:
     users = read_table(spark, prepared / "users_full")
     seen = None
     if config.exclude_seen:
-        seen = seen_items(read_table(spark, prepared / "interactions"))
+        seen = seen_items(read_table(spark, Prepared(prepared).seen))
     ranked, _ = rank_users(users, seen, bundle, config.k, config.batch_size, config.memory_mib)
     version = str(read_json(bundle / "model.json")["sha256"])[:16]
     rows = _long(ranked, users, read_table(spark, prepared / "item_ids"), task.night.date.isoformat(), version)

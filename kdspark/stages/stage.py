@@ -39,7 +39,7 @@ class Night:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a build reports: rows per table, and facts for the manifest."""
+    """What a build reports: rows per table that it wrote or, in training, learned from; and facts for the manifest."""
 
     rows: dict[str, int] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)

@@ -73,4 +73,4 @@ def _train(task: Task, request: Request) -> Outcome:
     items = request.prepared.items(request.scope)
     trained = train_recommender(task.night.spark, task.night.config.student, request, task.out / MODEL)
     serving_bundle(task.out / MODEL, items, items, task.out / SERVING)
-    return Outcome(facts=trained.facts())
+    return Outcome(rows=trained.rows, facts=trained.facts())

@@ -46,4 +46,4 @@ def _build(task: Task, scope: Scope) -> Outcome:
         request = request.refit(read_json(task.inputs[name("train")] / MODEL / "training.json"))
     trained = train_recommender(task.night.spark, task.night.config.teacher, request, task.out / MODEL)
     serving_bundle(task.out / MODEL, prepared.items(scope), prepared.items(scope), task.out / SERVING)
-    return Outcome(facts=trained.facts())
+    return Outcome(rows=trained.rows, facts=trained.facts())

@@ -8,7 +8,7 @@ ROOT/published/<date>/<run_id>/    recommendations/ and manifest.json; never cha
 ROOT/latest.json                   the pointer to the newest published run; replaced by an atomic rename
 """
 
-from kdspark.workspace.files import digest_of, read_json, sha256_file, write_bytes, write_json
+from kdspark.workspace.files import digest_of, link_or_copy, read_json, sha256_file, write_bytes, write_json
 from kdspark.workspace.layout import Manifest, Workspace, parse_date
 from kdspark.workspace.published import Published, latest_published, publish_run, published_before
 
@@ -18,6 +18,7 @@ __all__ = [
     "Workspace",
     "digest_of",
     "latest_published",
+    "link_or_copy",
     "parse_date",
     "publish_run",
     "published_before",

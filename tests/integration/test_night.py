@@ -122,6 +122,15 @@ def test_soft_labels_keep_their_contract(spark: SparkSession, runner: Runner) ->
     assert labels.filter(F.reverse(F.array_sort(top)) != top).count() == 0
 
 
+def test_training_stages_count_the_rows_they_learned_from(runner: Runner) -> None:
+    prepared, labels = runner.manifest("prepare"), runner.manifest("soft_labels")
+    events = {"interactions": prepared.facts["splits"]["train"]}
+    assert runner.manifest("baselines").rows == events
+    assert runner.manifest("train_teacher").rows == {"users_train": prepared.rows["users_train"], **events}
+    assert runner.manifest("train_plain").rows == {"examples_train": prepared.rows["examples_train"]}
+    assert runner.manifest("train_student").rows == {"soft_labels": labels.rows["soft_labels"]}
+
+
 def test_next_night_keeps_ids_and_points_on(spark: SparkSession, runner: Runner, config: dict, published: Path) -> None:
     later = night(spark, runner.night.workspace.root, config, "1998-04-24")
     before, after = (run.output("prepare") for run in (runner, later))

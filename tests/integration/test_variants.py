@@ -22,6 +22,9 @@ def test_refit_repeats_the_epochs_found_and_scores_with_the_new_model(spark: Spa
     second = read_json(runner.output("refit_student") / "model" / "training.json")
     assert len(second["curve"]) == first["best_epoch"]
     assert all("valid" not in epoch for epoch in second["curve"])
+    rows = {name: runner.manifest(name).rows for name in ("prepare", "refit_teacher", "refit_labels", "refit_student")}
+    assert rows["refit_teacher"] == {name: rows["prepare"][name] for name in ("users_full", "interactions")}
+    assert rows["refit_student"] == rows["refit_labels"]
     assert runner.manifest("score").facts["model"] == "refit_student"
     version = read_json(runner.output("score") / "serving" / "model.json")["sha256"][:16]
     rows = pd.read_parquet(latest_table(str(tmp_path / "root")))
@@ -72,6 +75,7 @@ def test_json_temporal_split_and_a_pretrained_teacher(spark: SparkSession, tmp_p
     config["data"]["interactions"] = {"paths": str(tmp_path / "log.json"), "format": "json"}
     config["data"]["columns"] = {"user": "user_id", "item": "item_id", "timestamp": "timestamp", "weight": "rating"}
     config["data"]["split"] = {"kind": "temporal", "valid_days": 20, "test_days": 20}
+    config["data"]["filters"] = {"min_weight": 3}
     config["teacher"] = {"kind": "ease"}
     first = night(spark, tmp_path / "root", config)
     quarantine = pd.read_parquet(first.output("prepare") / "quarantine").set_index("reason")["raw_row"]
@@ -81,6 +85,10 @@ def test_json_temporal_split_and_a_pretrained_teacher(spark: SparkSession, tmp_p
     ranges = events.groupby("split")["ts"].agg(["min", "max"])
     assert ranges.loc["train", "max"] < ranges.loc["valid", "min"]
     assert ranges.loc["valid", "max"] < ranges.loc["test", "min"]
+
+    assert events["weight"].min() == 3
+    lists = pd.read_parquet(latest_table(str(tmp_path / "root")))
+    assert lists.merge(log, on=["user_id", "item_id"]).empty  # nor what was rated 1 or 2
 
     config["teacher"] = {"kind": "pretrained", "path": str(first.output("train_teacher") / "model")}
     training = config["student"]["training"]

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 
 from kdspark.config import parse_config
-from kdspark.errors import InputError, StageError
+from kdspark.errors import InputError, ModelError, StageError
 from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night, Outcome, Stage, Task
 from kdspark.workspace import Workspace
@@ -86,6 +87,21 @@ def test_failed_stage_is_not_finished(tmp_path: Path) -> None:
     again = Recorder(tmp_path)
     again.run("a", "b")
     assert again.builds == ["a", "b"]
+
+
+def test_a_workers_error_is_the_stages_error(spark: SparkSession, tmp_path: Path) -> None:
+    def fail(batches: Any) -> Any:
+        raise ModelError("models/a: damaged.", "Train it again.")
+        yield from batches
+
+    def build(task: Task) -> Outcome:
+        spark.range(2).mapInArrow(fail, "id BIGINT").write.parquet(str(task.out / "table"))
+        return Outcome()
+
+    stages = {"a": Stage("a", "verb-a", (), lambda night: 0, build)}
+    with pytest.raises(ModelError, match=r"^models/a: damaged\. Train it again\.$"):
+        Runner(Recorder(tmp_path).night, stages).run("a")
+    assert not list((tmp_path / "stages" / "a").iterdir())
 
 
 def test_end_of_the_night_is_exclusive_and_utc(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """The pointer: visible at once, never moved back, never pointing at a half-written folder."""
 
 import datetime as dt
+import errno
+import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -21,7 +24,7 @@ def table(tmp_path: Path) -> Path:
     return folder
 
 
-def test_publish_copies_hashes_and_points(tmp_path: Path, table: Path) -> None:
+def test_publish_keeps_hashes_and_points(tmp_path: Path, table: Path) -> None:
     workspace = Workspace(tmp_path / "root")
     assert latest_published(workspace, required=False) is None
     path = publish_run(workspace, MONDAY, "r1", table, {"rows": 4})
@@ -34,6 +37,27 @@ def test_publish_copies_hashes_and_points(tmp_path: Path, table: Path) -> None:
     assert entry["bytes"] == 4
     assert entry["sha256"].startswith("bc51e9e65d79e1c9")  # sha256sum of b"rows"
     assert found.manifest["rows"] == 4
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_published_files_are_links_where_they_can_be(
+    tmp_path: Path, table: Path, linked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: str, target: str) -> None:
+        raise OSError(errno.EXDEV, "another device")
+
+    if not linked:
+        monkeypatch.setattr(os, "link", refuse)
+    for part in range(1, 9):  # more than are hashed at once
+        (table / f"part-{part}.parquet").write_bytes(bytes([part]))
+    path = publish_run(Workspace(tmp_path / "root"), MONDAY, "r1", table, {})
+    assert [(table / file.name).samefile(file) for file in path.iterdir()] == [linked] * 9
+    files = read_json(path.parent / "manifest.json")["files"]
+    assert {name: entry["sha256"] for name, entry in files.items()} == {
+        f"recommendations/{file.name}": hashlib.sha256(file.read_bytes()).hexdigest() for file in path.iterdir()
+    }
+    shutil.rmtree(path.parent)  # what retention does, on either side
+    assert (table / "part-8.parquet").read_bytes() == b"\x08"
 
 
 def test_backfill_does_not_move_latest_back(tmp_path: Path, table: Path) -> None:
