@@ -17,12 +17,10 @@ import pyarrow as pa
 
 from kdspark import tables
 from kdspark.bridge.arrow import list_array, rebatch, user_batch
-from kdspark.bridge.scoring import encode
+from kdspark.bridge.scoring import answer
 from kdspark.bridge.shipping import Shipped, ship
 from kdspark.config import SoftLabelsConfig
 from kdspark.ranking.hashing import splitmix64
-from kdspark.ranking.products import pair_scores
-from kdspark.ranking.topk import top_k
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -79,16 +77,15 @@ class _LabelTask:
     def _label(
         self, serving: "Serving", users: "UserBatch", positions_B: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        users_BD, _ = encode(serving, users)
-        history_BL = users.history.numpy()
-        items_ND, allowed_N = serving.items_ND_numpy, serving.allowed_N_numpy
+        answers, _ = answer(serving, users)
+        history_BL, allowed_N = users.history.numpy(), serving.allowed_N_numpy
         seen = _as_csr(history_BL) if self.config.mask_history else None
-        top_BK, top_scores_BK = top_k(users_BD, items_ND, self.config.top_k, seen, allowed_N)
+        top_BK, top_scores_BK = answers.top(self.config.top_k, seen, allowed_N)
         keys_B = splitmix64(users.user_idx.numpy(), self.seed)
         keys_B[: len(positions_B)] = splitmix64(positions_B, keys_B[: len(positions_B)])
         excluded = np.concatenate([top_BK, history_BL], axis=1) if self.config.mask_history else top_BK
         tail_BS = sample_tail(keys_B, np.flatnonzero(allowed_N), excluded, self.config.tail)
-        tail_scores_BS = pair_scores(users_BD, items_ND, tail_BS)
+        tail_scores_BS = answers.scores_of(tail_BS)
         candidates_BC = np.concatenate([top_BK, tail_BS], axis=1).astype(np.int32)
         logits_BC = np.concatenate([top_scores_BK, tail_scores_BS], axis=1).astype(np.float32)
         logits_BC[candidates_BC == tables.PAD] = 0.0

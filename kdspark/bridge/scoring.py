@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyspark.accumulators import Accumulator
     from pyspark.sql import DataFrame
 
+    from kdspark.models.answers import Answers
     from kdspark.models.batch import UserBatch
     from kdspark.models.storage import Serving
 
@@ -102,14 +103,12 @@ class _RankTask:
 
         started = perf_counter()
         users = user_batch(batch).pad_to(self.batch_size)
-        users_BD, known_B = encode(serving, users)
+        answers, known_B = answer(serving, users)
         encoded = perf_counter()
         seen = ragged_lists(batch.column(SEEN)) if self.with_seen else None
         if seen is not None:
             seen = _pad_csr(seen, self.batch_size)
-        items_BK, scores_BK = top_k(
-            users_BD, serving.items_ND_numpy, self.k, seen, serving.allowed_N_numpy, self.memory_mib
-        )
+        items_BK, scores_BK = answers.top(self.k, seen, serving.allowed_N_numpy, self.memory_mib)
         if not known_B.all():
             strangers = np.flatnonzero(~known_B)
             rest = None if seen is None else select_rows(seen, strangers)
@@ -120,14 +119,12 @@ class _RankTask:
         return _ranked(batch, items_BK, scores_BK, known_B)
 
 
-def encode(serving: "Serving", users: "UserBatch") -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """User vectors [B, D] and, per user, whether the model knows anything of them [B]."""
+def answer(serving: "Serving", users: "UserBatch") -> tuple["Answers", npt.NDArray[np.bool_]]:
+    """The model's answers, and per user whether it knows anything of them [B]."""
     import torch
 
     with torch.inference_mode():
-        users_BD = serving.encode_users(users).to(torch.float32).cpu().numpy()
-        known_B = serving.encodable(users).cpu().numpy()
-    return np.ascontiguousarray(users_BD), known_B
+        return serving.answer(users), serving.encodable(users).cpu().numpy()
 
 
 def _popular(

@@ -1,7 +1,8 @@
 """From a recommender's configuration to a trained model folder, whatever its kind.
 
-Neural models train in this process or through TorchDistributor, fed by Petastorm; EASE is solved from the train
-events; ALS runs in Spark; popularity counts; a pre-trained one is loaded; an ensemble trains its members first.
+Neural models train in this process or through TorchDistributor, fed by Petastorm; item-item models are solved from
+the train events; ALS runs in Spark; popularity counts; a pre-trained one is loaded; an ensemble trains its members
+first.
 """
 
 import shutil
@@ -23,14 +24,19 @@ from kdspark.config import (
     DistillConfig,
     EASEConfig,
     EnsembleConfig,
+    GFCFConfig,
+    ItemItemConfig,
     NeuralConfig,
     PopularityConfig,
     PretrainedConfig,
     RecommenderConfig,
 )
+from kdspark.models.batch import ItemTable
 from kdspark.models.build import build_model
 from kdspark.models.closed_form import Factors, ease_bytes, fit_ease, gram
 from kdspark.models.ensemble import Ensemble
+from kdspark.models.item_item import ItemItem
+from kdspark.models.item_weights import ease_weights, gfcf_weights, interaction_matrix, pruned_ease_bytes
 from kdspark.models.memory import require_memory
 from kdspark.models.recommender import Recommender
 from kdspark.models.storage import describe_folder, load_model, save_model
@@ -153,7 +159,7 @@ def _train_members(
 
 def _fit(
     spark: "SparkSession",
-    config: EASEConfig | ALSConfig | PopularityConfig | PretrainedConfig,
+    config: ItemItemConfig | ALSConfig | PopularityConfig | PretrainedConfig,
     request: Request,
     out: Path,
 ) -> Recommender:
@@ -163,13 +169,8 @@ def _fit(
     if isinstance(config, PretrainedConfig):
         check_vocabulary(spark, prepared, Path(config.path))
         return load_model(Path(config.path), items)
-    if isinstance(config, EASEConfig):
-        require_memory(
-            ease_bytes(prepared.n_items),
-            f"ease: item-item matrices of {prepared.n_items:,} items",
-            "Raise `data.filters.min_item_events`, or choose another model: EASE is for thousands of items.",
-        )
-        return fit_ease(config, gram(prepared.event_blocks(splits), prepared.n_items), prepared.n_users, items)
+    if isinstance(config, ItemItemConfig):
+        return _fit_item_item(config, request, items)
     if isinstance(config, ALSConfig):
         scratch = out.with_name(f"{out.name}-factors")
         scratch.mkdir(parents=True)
@@ -179,6 +180,31 @@ def _fit(
         shutil.rmtree(scratch)
         return Factors.from_numpy(users, factors, items)
     return build_model(config, prepared.n_users, prepared.n_items, items, prepared.user_sizes, request.seed)
+
+
+def _fit_item_item(config: ItemItemConfig, request: Request, items: ItemTable) -> Recommender:
+    prepared, blocks = request.prepared, request.prepared.event_blocks(splits_of(request.scope))
+    n_users, n_items = prepared.n_users, prepared.n_items
+    if isinstance(config, EASEConfig) and config.keep is None:
+        require_memory(
+            ease_bytes(n_items),
+            f"ease: item-item matrices of {n_items:,} items",
+            "Set `keep` (1000, for example), raise `data.filters.min_item_events`, or choose another model.",
+        )
+        return fit_ease(config, gram(blocks, n_items), n_users, items)
+    assert config.keep is not None
+    matrix_UN = interaction_matrix(blocks, n_users, n_items)
+    if isinstance(config, GFCFConfig):
+        weights_NN = gfcf_weights(config, matrix_UN, config.keep, request.seed)
+    else:
+        assert isinstance(config, EASEConfig)
+        require_memory(
+            pruned_ease_bytes(n_users, n_items),
+            f"ease: the inverse for {min(n_users, n_items):,} users or items",
+            "Raise `data.filters.min_item_events`, or choose another model: EASE is for tens of thousands of items.",
+        )
+        weights_NN = ease_weights(config, matrix_UN, config.keep)
+    return ItemItem(config, weights_NN, n_users, items)
 
 
 def _train_neural(

@@ -13,10 +13,10 @@ from kdspark import tables
 from kdspark.bridge.prepared import Prepared
 from kdspark.config import TrainingConfig
 from kdspark.errors import TrainingError
+from kdspark.models.answers import answer
 from kdspark.models.recommender import Recommender
 from kdspark.ranking.hashing import splitmix64
 from kdspark.ranking.metrics import user_metrics
-from kdspark.ranking.topk import top_k
 
 Ints = npt.NDArray[np.int64]
 _BATCH = 1024
@@ -45,11 +45,11 @@ def validator(prepared: Prepared, config: TrainingConfig, seed: int) -> Callable
         total = 0.0
         with torch.inference_mode():
             items_ND = model.encode_items().to(torch.float32)
-            items_numpy, allowed = items_ND.cpu().numpy(), model.allowed().cpu().numpy()
+            allowed = model.allowed().cpu().numpy()
             for start in range(0, len(rows), _BATCH):
                 part = slice(start, min(start + _BATCH, len(rows)))
-                users_BD = model.encode_users(batch.take(part).to(device), items_ND).to(torch.float32)
-                items_BK, _ = top_k(users_BD.cpu().numpy(), items_numpy, config.valid_k, _rows(seen, part), allowed)
+                answers = answer(model, batch.take(part).to(device), items_ND)
+                items_BK, _ = answers.top(config.valid_k, _rows(seen, part), allowed)
                 total += float(user_metrics(items_BK, _rows(truth, part), [config.valid_k])[name].sum())
         return total / len(rows)
 

@@ -10,6 +10,7 @@ from kdspark.config.models import (
     ALSConfig,
     EASEConfig,
     EnsembleConfig,
+    GFCFConfig,
     NeuralConfig,
     RecommenderConfig,
     SequenceConfig,
@@ -104,7 +105,7 @@ class GateConfig(Strict):
     min_ratio_to_popularity: float = Field(1.0, ge=0)
 
 
-BaselineConfig = Annotated[ALSConfig | EASEConfig, Field(discriminator="kind")]
+BaselineConfig = Annotated[ALSConfig | EASEConfig | GFCFConfig, Field(discriminator="kind")]
 
 
 class SparkConfig(Strict):

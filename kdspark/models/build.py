@@ -5,11 +5,19 @@ from typing import Any, cast
 import torch
 from pydantic import TypeAdapter
 
-from kdspark.config import EASEConfig, NeuralConfig, PopularityConfig, RecommenderConfig, TrainableConfig
+from kdspark.config import (
+    EASEConfig,
+    ItemItemConfig,
+    NeuralConfig,
+    PopularityConfig,
+    RecommenderConfig,
+    TrainableConfig,
+)
 from kdspark.errors import ModelError
 from kdspark.models.batch import FeatureSizes, ItemTable
 from kdspark.models.closed_form import EASE, Factors, Popularity
 from kdspark.models.ensemble import Ensemble
+from kdspark.models.item_item import ItemItem
 from kdspark.models.neural import NeuralRecommender
 from kdspark.models.recommender import Recommender
 
@@ -26,7 +34,7 @@ def build_model(
 ) -> Recommender:
     """A model with fresh weights, the same for the same seed; torch's global generator is left as it was.
 
-    Closed-form models are fitted instead (`closed_form.fit_ease`, `closed_form.Factors.from_numpy`), ensembles made of
+    Closed-form models are fitted instead (`closed_form`, `item_weights`), ensembles made of
     fitted members (`ensemble.Ensemble`), and pre-trained ones loaded (`storage.load_model`).
 
     Args:
@@ -67,6 +75,8 @@ def from_description(description: dict[str, Any], items: ItemTable) -> Recommend
             dim = int(description["dim"])
             return Factors(torch.zeros(n_users, dim), torch.zeros(n_items, dim), items)
         config = _CONFIGS.validate_python(description["config"])
+        if isinstance(config, ItemItemConfig) and config.keep is not None and config.model_dump()["kind"] == kind:
+            return ItemItem.empty(config, n_items, int(description["n_weights"]), n_users, items)
         if kind == "ease" and isinstance(config, EASEConfig):
             return EASE(config, torch.zeros(n_items, n_items), n_users, items)
         if isinstance(config, NeuralConfig) and config.model_dump()["kind"] == kind:

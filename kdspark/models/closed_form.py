@@ -1,4 +1,4 @@
-"""Models without gradient training: popularity, EASE, and factor tables such as ALS.
+"""Models without gradient training: popularity, EASE with all its weights, and factor tables such as ALS.
 
 Legend: U users, N items, B users of a batch, D dims, L history length, G Gram matrix.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 from kdspark.config import EASEConfig
 from kdspark.errors import ModelError
 from kdspark.models.batch import ItemTable, UserBatch
-from kdspark.models.history import align_left, position_mask
+from kdspark.models.item_item import history_weights
 from kdspark.models.recommender import Recommender
 
 
@@ -116,11 +116,7 @@ class EASE(Recommender):
         return torch.cat([weights_NN.T, weights_NN.new_zeros(new, len(weights_NN))])
 
     def encode_users(self, batch: UserBatch, items_ND: Tensor) -> Tensor:
-        length = max(1, batch.history.shape[1])
-        items_BL, lengths_B = align_left(batch.history, self.n_items, length)
-        width = items_BL.shape[1]
-        recency_BL = (lengths_B[:, None] - 1 - torch.arange(width, device=items_BL.device)).clamp(min=0)
-        weights_BL = self.config.recency_decay ** recency_BL.to(torch.float32) * position_mask(lengths_B, width)
+        items_BL, weights_BL = history_weights(batch, self.n_items, self.config.recency_decay)
         # A repeated item counts once, by its latest event, as in the binary matrix of training.
         return items_ND.new_zeros(len(batch), self.n_items).scatter_reduce(
             1, items_BL.clamp(min=0), weights_BL, reduce="amax"

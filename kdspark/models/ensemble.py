@@ -2,7 +2,7 @@
 
 A member's scores for user u over the allowed items have standard deviation s = sqrt(u' C u), C the covariance of its
 item vectors over those items; so w * u / s beside the item vectors gives w times its z-scores, up to a constant per
-user that changes no ranking.
+user that changes no ranking. An ensemble with a member that is no inner product sums the z-scores themselves.
 
 Legend: B users, N items, D dims (all members'), M dims of one member.
 """
@@ -37,6 +37,10 @@ class Ensemble(Recommender):
         self._spread: tuple[Tensor, list[Tensor]] | None = None
 
     @property
+    def factorised(self) -> bool:
+        return all(self._member(i).factorised for i in range(len(self.members)))
+
+    @property
     def known_items(self) -> int:
         return min(self._member(i).known_items for i in range(len(self.members)))
 
@@ -54,10 +58,20 @@ class Ensemble(Recommender):
         for i, (part_NM, spread_MM) in enumerate(zip(self._parts(items_ND), self._spreads(items_ND), strict=True)):
             member = self._member(i)
             users_BM = member.encode_users(batch, part_NM) * member.encodable(batch)[:, None]
-            deviation_B = _deviation(users_BM, spread_MM)
-            scale_B = torch.where(deviation_B > _SMALLEST, self.weights[i] / deviation_B.clamp(min=_SMALLEST), 0.0)
-            parts.append(users_BM * scale_B[:, None])
+            parts.append(users_BM * self._scale(i, _deviation(users_BM, spread_MM))[:, None])
         return torch.cat(parts, dim=1)
+
+    def score_users(self, batch: UserBatch, items_ND: Tensor) -> Tensor:
+        if self.factorised:
+            return super().score_users(batch, items_ND)
+        allowed_N = self.allowed()
+        total_BN = torch.zeros(len(batch), self.n_catalogue, device=items_ND.device)
+        for i, part_NM in enumerate(self._parts(items_ND)):
+            member = self._member(i)
+            scores_BN = member.score_users(batch, part_NM) * member.encodable(batch)[:, None]
+            deviation_B = scores_BN[:, allowed_N].double().std(dim=1, correction=0).float()
+            total_BN += scores_BN * self._scale(i, deviation_B)[:, None]
+        return total_BN
 
     def encodable(self, batch: UserBatch) -> Tensor:
         known = [self._member(i).encodable(batch) for i in range(len(self.members))]
@@ -74,6 +88,10 @@ class Ensemble(Recommender):
     def describe(self) -> dict[str, Any]:
         members = [self._member(i).describe() for i in range(len(self.members))]
         return {"kind": self.kind, "weights": self.weights, "dims": self.dims, "members": members}
+
+    def _scale(self, i: int, deviation_B: Tensor) -> Tensor:
+        """What makes z-scores of a member's scores, times its weight; 0 for who has one score for everything."""
+        return torch.where(deviation_B > _SMALLEST, self.weights[i] / deviation_B.clamp(min=_SMALLEST), 0.0)
 
     def _member(self, i: int) -> Recommender:
         member = self.members[i]

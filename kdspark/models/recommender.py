@@ -5,6 +5,10 @@
 A model has an item side, needed only to compute items_ND, and a user side. `drop_item_side` leaves what a worker
 needs beside items_ND. An item bias is one more dimension, in which every user has 1.
 
+Item-item models, whose vectors would be as long as the catalogue, are not `factorised`: their vectors have no
+dimensions, and `score_users` answers instead. Whatever asks any model for its best items goes through
+`kdspark.models.answers`, which knows the difference.
+
 Legend: B users, L history length, N items, D dims.
 """
 
@@ -64,6 +68,10 @@ class Recommender(nn.Module, ABC):
             items_ND: what `encode_items` returned; histories are embedded by looking them up here.
         """
 
+    def score_users(self, batch: UserBatch, items_ND: Tensor) -> Tensor:
+        """Scores of the whole catalogue, float32 [B, N]."""
+        return self.encode_users(batch, items_ND) @ items_ND.T
+
     @abstractmethod
     def encodable(self, batch: UserBatch) -> Tensor:
         """bool [B]: False where the model knows nothing of a user, whom popularity should answer."""
@@ -81,6 +89,11 @@ class Recommender(nn.Module, ABC):
 
     def drop_item_side(self) -> None:
         """Forget what only `encode_items` needs."""
+
+    @property
+    def factorised(self) -> bool:
+        """Whether scores are inner products of the vectors; if not, ask `score_users`."""
+        return True
 
     @property
     def known_items(self) -> int:

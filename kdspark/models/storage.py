@@ -20,6 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from kdspark.errors import ModelError
+from kdspark.models.answers import Answers, answer
 from kdspark.models.batch import ItemTable, UserBatch
 from kdspark.models.build import from_description
 from kdspark.models.recommender import Recommender
@@ -48,18 +49,13 @@ class Serving:
     popularity_N: Tensor
     description: Mapping[str, Any]
 
-    def encode_users(self, batch: UserBatch) -> Tensor:
-        """User vectors, float32 [B, D]."""
-        return self.model.encode_users(batch, self.items_ND)
+    def answer(self, batch: UserBatch) -> Answers:
+        """The batch's users, encoded."""
+        return answer(self.model, batch, self.items_ND)
 
     def encodable(self, batch: UserBatch) -> Tensor:
         """bool [B]: False where popularity should answer."""
         return self.model.encodable(batch)
-
-    @property
-    def items_ND_numpy(self) -> npt.NDArray[np.float32]:
-        """Item vectors as numpy, without a copy."""
-        return np.asarray(self.items_ND.numpy(), np.float32)
 
     @property
     def allowed_N_numpy(self) -> npt.NDArray[np.bool_]:

@@ -15,7 +15,6 @@ out of a network need the same care: encode batches of one fixed size.
 Legend: B users, T users of a tile, N items, M items of a tile, D dims, K list length, G groups.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,15 +23,14 @@ import numpy.typing as npt
 from kdspark.errors import ModelError
 from kdspark.ranking.products import pair_scores, rounding_bound
 from kdspark.ranking.reservoir import Reservoir, encode
+from kdspark.ranking.tiles import USER_TILE, Given, Products, Source
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Csr = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.integer[Any]]]
 
-USER_TILE = 256
-_MAX_ITEM_TILE = 4096  # larger tiles fall out of the cache
-_BYTES_PER_SCORE = 4 + 8 + 1  # float32 score, float64 score, bool mask
 _SPARE = 16  # candidates beyond k: makes second scans rare
+_MISMATCH = "Check that the model folder and the tables belong together."
 
 
 def top_k(
@@ -63,38 +61,45 @@ def top_k(
     users_BD = np.ascontiguousarray(users_BD, np.float32)
     items_ND = np.ascontiguousarray(items_ND, np.float32)
     _check(users_BD, items_ND, k, seen, allowed_N)
-    penalty_N = None if allowed_N is None or allowed_N.all() else np.where(allowed_N, 0, -np.inf).astype(np.float32)
-    width = _item_tile(len(items_ND), memory_mib)
-    items_BX, rough_BX = _scan(users_BD, items_ND, k + _SPARE, seen, penalty_N, width, np.float32)
+    items_BX, rough_BX = _scan(Products(users_BD, items_ND, memory_mib), k + _SPARE, seen, allowed_N)
     items_BK, scores_BK, proven_B = _refine(users_BD, items_ND, items_BX, rough_BX, k)
     if not proven_B.all():
         again = np.flatnonzero(~proven_B)
         rest = None if seen is None else select_rows(seen, again)
-        items_BK[again], scores_BK[again] = _scan(users_BD[again], items_ND, k, rest, penalty_N, width, np.float64)
+        exact = Products(users_BD[again], items_ND, memory_mib, np.float64)
+        items_BK[again], scores_BK[again] = _scan(exact, k, rest, allowed_N)
     return items_BK, scores_BK
 
 
-def _scan(
-    users_BD: Floats,
-    items_ND: Floats,
+def top_k_of_scores(
+    scores_BN: npt.NDArray[np.floating[Any]],
     k: int,
-    seen: Csr | None,
-    penalty_N: Floats | None,
-    width: int,
-    precision: type[np.floating[Any]],
+    seen: Csr | None = None,
+    allowed_N: npt.NDArray[np.bool_] | None = None,
+    memory_mib: int = 256,
 ) -> tuple[npt.NDArray[np.int32], Floats]:
-    """The k best of every user by products computed in `precision` and rounded to float32."""
-    risky = _may_overflow(users_BD, items_ND)
-    items_BK = np.full((len(users_BD), k), -1, np.int32)
-    scores_BK = np.full((len(users_BD), k), -np.inf, np.float32)
-    buffer, above = np.empty(USER_TILE * width, np.float32), np.empty(USER_TILE * width, np.bool_)
-    for start in range(0, len(users_BD), USER_TILE):
-        rows = min(USER_TILE, len(users_BD) - start)
+    """The k best items of every user by scores that are no inner products, taken as float32; otherwise as `top_k`."""
+    scores_BN = np.ascontiguousarray(scores_BN, np.float32)
+    n_users, n_items = scores_BN.shape
+    _check_masks(n_users, n_items, k, seen, allowed_N)
+    _check_finite("row of scores", scores_BN)
+    return _scan(Given(scores_BN, memory_mib), k, seen, allowed_N)
+
+
+def _scan(
+    source: Source, k: int, seen: Csr | None, allowed_N: npt.NDArray[np.bool_] | None
+) -> tuple[npt.NDArray[np.int32], Floats]:
+    """The k best of every user by the scores of a source as they are."""
+    penalty_N = None if allowed_N is None or allowed_N.all() else np.where(allowed_N, 0, -np.inf).astype(np.float32)
+    items_BK = np.full((source.n_users, k), -1, np.int32)
+    scores_BK = np.full((source.n_users, k), -np.inf, np.float32)
+    above = np.empty(USER_TILE * source.width, np.bool_)
+    for start in range(0, source.n_users, USER_TILE):
+        rows = min(USER_TILE, source.n_users - start)
         reservoir = Reservoir(USER_TILE, k)
         reservoir.threshold_B[rows:] = np.inf  # padding wants no items
-        masked = _SeenTile(seen, start, rows, len(items_ND))
-        users_TD = pad_rows(users_BD[start : start + rows], USER_TILE).astype(precision, copy=False)
-        for first, scores_TM in _score_tiles(users_TD, items_ND, width, buffer, risky):
+        masked = _SeenTile(seen, start, rows, source.n_items)
+        for first, scores_TM in source.tiles(start, rows):
             if penalty_N is not None:
                 scores_TM += penalty_N[first : first + scores_TM.shape[1]]
             masked.apply(scores_TM, first)
@@ -131,39 +136,6 @@ def select_rows(csr: Csr, rows: npt.NDArray[np.integer[Any]]) -> tuple[npt.NDArr
     ends = np.cumsum(lengths)
     places = np.arange(lengths.sum()) + np.repeat(indptr[rows] - (ends - lengths), lengths)
     return np.concatenate([[0], ends]), indices[places]
-
-
-def pad_rows(rows_BX: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
-    """Rows of zeros appended up to `size` rows."""
-    if len(rows_BX) == size:
-        return rows_BX
-    padded = np.zeros((size, *rows_BX.shape[1:]), rows_BX.dtype)
-    padded[: len(rows_BX)] = rows_BX
-    return padded
-
-
-def _item_tile(n_items: int, memory_mib: int) -> int:
-    affordable = (memory_mib << 20) // (USER_TILE * _BYTES_PER_SCORE)
-    return max(1, min(n_items, _MAX_ITEM_TILE, affordable))
-
-
-def _score_tiles(
-    users_TD: npt.NDArray[np.floating[Any]], items_ND: Floats, width: int, buffer: Floats, risky: bool
-) -> Iterator[tuple[int, Floats]]:
-    """(first item_idx, scores_TM) per tile of items, all in one buffer; computed in the users' precision."""
-    for first in range(0, len(items_ND), width):
-        items_MD = items_ND[first : first + width]
-        scores_TM = buffer[: USER_TILE * len(items_MD)].reshape(USER_TILE, len(items_MD))
-        with np.errstate(over="ignore", invalid="ignore"):
-            if users_TD.dtype == np.float32:
-                np.matmul(users_TD, items_MD.T, out=scores_TM)
-            else:
-                scores_TM[...] = users_TD @ items_MD.T.astype(users_TD.dtype)
-        if risky and not np.isfinite(scores_TM).all():
-            raise ModelError(
-                "A score overflows: the inner product of two finite vectors is not.", "The model diverged; retrain it."
-            )
-        yield first, scores_TM
 
 
 def _offer(reservoir: Reservoir, scores_TM: Floats, first: int, buffer: npt.NDArray[np.bool_]) -> None:
@@ -218,23 +190,24 @@ class _SeenTile:
 def _check(
     users_BD: Floats, items_ND: Floats, k: int, seen: Csr | None, allowed_N: npt.NDArray[np.bool_] | None
 ) -> None:
-    remedy = "Check that the model folder and the tables belong together."
+    if users_BD.ndim != 2 or items_ND.ndim != 2 or users_BD.shape[1] != items_ND.shape[1]:
+        raise ModelError(f"User vectors {users_BD.shape} do not fit item vectors {items_ND.shape}.", _MISMATCH)
+    _check_masks(len(users_BD), len(items_ND), k, seen, allowed_N)
+    _check_finite("user vector", users_BD)
+    _check_finite("item vector", items_ND)
+
+
+def _check_masks(n_users: int, n_items: int, k: int, seen: Csr | None, allowed_N: npt.NDArray[np.bool_] | None) -> None:
     if k < 1:
         raise ModelError(f"k is {k}.", "Ask for at least one item per user.")
-    if users_BD.ndim != 2 or items_ND.ndim != 2 or users_BD.shape[1] != items_ND.shape[1]:
-        raise ModelError(f"User vectors {users_BD.shape} do not fit item vectors {items_ND.shape}.", remedy)
-    if seen is not None and (len(seen[0]) != len(users_BD) + 1 or len(seen[1]) < seen[0][-1]):
-        raise ModelError(f"Seen items of {len(seen[0]) - 1} users given for {len(users_BD)} users.", remedy)
-    if allowed_N is not None and allowed_N.shape != (len(items_ND),):
-        raise ModelError(f"A mask {allowed_N.shape} of allowed items given for {len(items_ND)} items.", remedy)
-    for name, vectors in (("user", users_BD), ("item", items_ND)):
-        if not np.isfinite(vectors).all():
-            row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-            raise ModelError(f"The {name} vector in row {row} is not finite.", "The model diverged; retrain it.")
+    if seen is not None and (len(seen[0]) != n_users + 1 or len(seen[1]) < seen[0][-1]):
+        raise ModelError(f"Seen items of {len(seen[0]) - 1} users given for {n_users} users.", _MISMATCH)
+    if allowed_N is not None and allowed_N.shape != (n_items,):
+        raise ModelError(f"A mask {allowed_N.shape} of allowed items given for {n_items} items.", _MISMATCH)
 
 
-def _may_overflow(users_BD: Floats, items_ND: Floats) -> bool:
-    if not users_BD.size or not items_ND.size:
-        return False
-    largest = float(np.abs(users_BD).max()) * float(np.abs(items_ND).max()) * users_BD.shape[1]
-    return largest > 1e38
+def _check_finite(what: str, rows_BX: Floats) -> None:
+    finite_B = np.isfinite(rows_BX).all(axis=1)
+    if not finite_B.all():
+        row = int(np.flatnonzero(~finite_B)[0])
+        raise ModelError(f"The {what} in row {row} is not finite.", "The model diverged; retrain it.")

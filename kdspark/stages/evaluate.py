@@ -56,6 +56,7 @@ _TITLES = {
     "popularity": "Popularity",
     "als": "Spark MLlib ALS",
     "ease": "EASE",
+    "gfcf": "GF-CF",
     "teacher": "Teacher",
     "student_plain": "Student without distillation",
     "student": "Student, distilled",

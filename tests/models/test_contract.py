@@ -24,8 +24,7 @@ def model(request: pytest.FixtureRequest) -> Recommender:
 
 def scores(model: Recommender, batch: UserBatch) -> torch.Tensor:
     with torch.inference_mode():
-        items_ND = model.encode_items()
-        return model.encode_users(batch, items_ND) @ items_ND.T
+        return model.score_users(batch, model.encode_items())
 
 
 def test_shapes_types_and_finite(model: Recommender) -> None:
@@ -64,8 +63,9 @@ def test_serving_bundle_scores_as_the_model(model: Recommender, tmp_path: Path) 
     save_serving(model, tmp_path / "s")
     serving = load_serving(tmp_path / "s")
     with torch.inference_mode():
-        users_BD = serving.encode_users(zoo.batch())
-    found = torch.from_numpy(users_BD.numpy() @ serving.items_ND_numpy.T)
+        answers = serving.answer(zoo.batch())
+    everything = np.tile(np.arange(zoo.N_ITEMS), (5, 1))
+    found = torch.from_numpy(answers.scores_of(everything))
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     assert torch.equal(serving.encodable(zoo.batch()), known)
     assert serving.allowed_N_numpy.tolist() == model.allowed().tolist()

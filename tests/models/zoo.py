@@ -9,6 +9,7 @@ from kdspark.config import (
     BagConfig,
     CNNConfig,
     EASEConfig,
+    GFCFConfig,
     GRUConfig,
     LSTMConfig,
     MFConfig,
@@ -21,6 +22,8 @@ from kdspark.models.batch import FeatureSizes, ItemTable, UserBatch
 from kdspark.models.build import build_model
 from kdspark.models.closed_form import Factors, fit_ease, gram
 from kdspark.models.ensemble import Ensemble
+from kdspark.models.item_item import ItemItem
+from kdspark.models.item_weights import ease_weights, gfcf_weights, interaction_matrix
 from kdspark.models.recommender import Recommender
 from kdspark.tables import PAD
 
@@ -107,6 +110,17 @@ def _ease(decay: float = 0.9) -> Recommender:
     ).eval()
 
 
+def _pruned(config: EASEConfig | GFCFConfig) -> Recommender:
+    histories = np.random.default_rng(4).integers(0, N_ITEMS, (40, 6))
+    matrix = interaction_matrix([(np.repeat(np.arange(40), 6), histories.ravel())], 40, N_ITEMS)
+    assert config.keep is not None
+    if isinstance(config, GFCFConfig):
+        weights = gfcf_weights(config, matrix, config.keep, seed=0)
+    else:
+        weights = ease_weights(config, matrix, config.keep)
+    return ItemItem(config, weights, N_USERS, items()).eval()
+
+
 def _ensemble() -> Recommender:
     return Ensemble([_trainable(CAUSAL["transformer"]), _ease(), _als()], [1.0, 0.5, 0.25], items()).eval()
 
@@ -120,5 +134,10 @@ ZOO: dict[str, Callable[[], Recommender]] = {
     "popularity": _popularity,
     "als": _als,
     "ease": _ease,
+    "ease_pruned": lambda: _pruned(EASEConfig(l2=5.0, keep=12, recency_decay=0.9)),
+    "gfcf": lambda: _pruned(GFCFConfig(rank=4, keep=20)),
     "ensemble": _ensemble,
+    "ensemble_of_scores": lambda: Ensemble(
+        [_trainable(CAUSAL["gru"]), _pruned(GFCFConfig(rank=4, keep=20)), _als()], [1.0, 0.5, 0.25], items()
+    ).eval(),
 }

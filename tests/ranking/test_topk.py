@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdspark.errors import ModelError
-from kdspark.ranking import topk
-from kdspark.ranking.topk import pad_rows, select_rows, top_k
+from kdspark.ranking import tiles, topk
+from kdspark.ranking.topk import select_rows, top_k, top_k_of_scores
 
 
 def oracle(users, items, k, seen=None, allowed=None):
@@ -51,10 +51,13 @@ def problems(draw):
 def test_equals_brute_force_with_ties_masks_and_any_tile(problem):
     users, items, k, seen, allowed, tile = problem
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(topk, "_MAX_ITEM_TILE", tile)
+        patch.setattr(tiles, "_MAX_ITEM_TILE", tile)
         found, scores = top_k(users, items, k, seen, allowed)
+        given, given_scores = top_k_of_scores(users @ items.T, k, seen, allowed)
     expected, exact = oracle(users, items, k, seen, allowed)
     np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(given, expected)
+    np.testing.assert_array_equal(given_scores, scores)
     present = expected >= 0
     rows = np.nonzero(present)[0]
     np.testing.assert_array_equal(scores[present], exact[rows, expected[present]].astype(np.float32))
@@ -113,9 +116,9 @@ def scans(monkeypatch):
     """(users, precision) of every scan of the catalogue."""
     found, scan = [], topk._scan
 
-    def spy(users, items, k, seen, penalty, width, precision):
-        found.append((len(users), precision))
-        return scan(users, items, k, seen, penalty, width, precision)
+    def spy(source, k, seen, allowed):
+        found.append((source.n_users, source.precision))
+        return scan(source, k, seen, allowed)
 
     monkeypatch.setattr(topk, "_scan", spy)
     return found
@@ -149,16 +152,16 @@ def test_what_float32_confuses_is_ordered_by_the_true_scores(monkeypatch):
     rng = np.random.default_rng(4)
     users, items = rng.standard_normal((64, 24), np.float32), rng.standard_normal((4000, 24), np.float32)
     expected, scores = top_k(users, items, 25)
-    honest = topk._score_tiles
+    honest = tiles.Products.tiles
 
-    def noisy(users_TD, items_ND, width, buffer, risky):
-        for first, tile in honest(users_TD, items_ND, width, buffer, risky):
-            if users_TD.dtype == np.float32:
-                bound = topk.rounding_bound(users_TD, items_ND)[:, None]
-                tile += (rng.uniform(-0.9, 0.9, tile.shape) * bound).astype(np.float32)
+    def noisy(source, start, rows):
+        for first, tile in honest(source, start, rows):
+            if source.precision == np.float32:
+                bound = topk.rounding_bound(users[start : start + rows], items)[:, None]
+                tile[:rows] += (rng.uniform(-0.9, 0.9, (rows, tile.shape[1])) * bound).astype(np.float32)
             yield first, tile
 
-    monkeypatch.setattr(topk, "_score_tiles", noisy)
+    monkeypatch.setattr(tiles.Products, "tiles", noisy)
     again, same = top_k(users, items, 25)
     np.testing.assert_array_equal(again, expected)
     np.testing.assert_array_equal(same, scores)
@@ -188,7 +191,14 @@ def test_memory_bounds_the_tile_and_not_the_result():
     rng = np.random.default_rng(8)
     users, items = rng.integers(-9, 9, (4, 3)), rng.integers(-9, 9, (9000, 3))
     np.testing.assert_array_equal(top_k(users, items, 9, memory_mib=1)[0], top_k(users, items, 9)[0])
-    assert topk._item_tile(9000, 1) == 315
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_non_finite_scores_are_refused(bad):
+    scores = np.zeros((3, 4), np.float32)
+    scores[1, 2] = bad
+    with pytest.raises(ModelError, match="row of scores in row 1"):
+        top_k_of_scores(scores, 2)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -218,9 +228,3 @@ def test_what_does_not_fit_is_refused(arguments, match):
     given = {"users_BD": np.ones((2, 4)), "items_ND": np.ones((3, 4)), "k": 2, **arguments}
     with pytest.raises(ModelError, match=match):
         top_k(**given)
-
-
-def test_pad_rows():
-    assert pad_rows(np.ones((2, 1), np.float32), 3).tolist() == [[1], [1], [0]]
-    whole = np.ones((3, 1), np.float32)
-    assert pad_rows(whole, 3) is whole

@@ -1,0 +1,84 @@
+"""What a model answers for a batch of users: its best items, and the scores of chosen ones.
+
+One way to ask for both kinds of models, those whose scores are inner products, and those that score the catalogue
+themselves (`Recommender.factorised`).
+
+Legend: B users, N items, D dims, K list length, X chosen items per user.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from kdspark.models.batch import UserBatch
+from kdspark.models.recommender import Recommender
+from kdspark.ranking.products import pair_scores
+from kdspark.ranking.topk import Csr, top_k, top_k_of_scores
+from kdspark.tables import PAD
+
+Floats = npt.NDArray[np.float32]
+Top = tuple[npt.NDArray[np.int32], Floats]
+
+
+class Answers(Protocol):
+    """A batch of users, encoded."""
+
+    def top(
+        self, k: int, seen: Csr | None = None, allowed_N: npt.NDArray[np.bool_] | None = None, memory_mib: int = 256
+    ) -> Top:
+        """Items and scores [B, K], best first, as `kdspark.ranking.topk.top_k` returns them."""
+
+    def scores_of(self, items_BX: npt.NDArray[np.integer[Any]]) -> Floats:
+        """Scores [B, X] of each user's own items; PAD scores 0."""
+
+
+@dataclass(frozen=True)
+class VectorAnswers:
+    """Scores are users_BD @ items_ND.T."""
+
+    users_BD: Floats
+    items_ND: Floats
+
+    def top(
+        self, k: int, seen: Csr | None = None, allowed_N: npt.NDArray[np.bool_] | None = None, memory_mib: int = 256
+    ) -> Top:
+        return top_k(self.users_BD, self.items_ND, k, seen, allowed_N, memory_mib)
+
+    def scores_of(self, items_BX: npt.NDArray[np.integer[Any]]) -> Floats:
+        return pair_scores(self.users_BD, self.items_ND, items_BX)
+
+
+@dataclass(frozen=True)
+class ScoreAnswers:
+    """Scores are there already."""
+
+    scores_BN: Floats
+
+    def top(
+        self, k: int, seen: Csr | None = None, allowed_N: npt.NDArray[np.bool_] | None = None, memory_mib: int = 256
+    ) -> Top:
+        return top_k_of_scores(self.scores_BN, k, seen, allowed_N, memory_mib)
+
+    def scores_of(self, items_BX: npt.NDArray[np.integer[Any]]) -> Floats:
+        scores_BX = np.take_along_axis(self.scores_BN, np.maximum(items_BX, 0).astype(np.int64), axis=1)
+        return np.where(items_BX == PAD, np.float32(0), scores_BX)
+
+
+def answer(model: Recommender, batch: UserBatch, items_ND: Tensor) -> Answers:
+    """Encode a batch; call it without gradients.
+
+    Args:
+        model: in evaluation mode, or the user side of one.
+        batch: on the model's device. Batches of one fixed size make the answers independent of who shares them.
+        items_ND: what `encode_items` returned.
+    """
+    if not model.factorised:
+        return ScoreAnswers(_numpy(model.score_users(batch, items_ND)))
+    return VectorAnswers(_numpy(model.encode_users(batch, items_ND)), _numpy(items_ND))
+
+
+def _numpy(tensor: Tensor) -> Floats:
+    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
