@@ -17,8 +17,9 @@ from kdspark.bridge.items import load_items
 from kdspark.bridge.prepared import Prepared, Scope
 from kdspark.bridge.validation import validator
 from kdspark.config import DistillConfig, StudentConfig, TrainableConfig
+from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.feed import ParquetFeed
-from kdspark.distill.objectives import ExampleBatch, ExampleObjective, SequenceObjective
+from kdspark.distill.objectives import ExampleObjective, SequenceObjective
 from kdspark.distill.trainer import Trainer
 from kdspark.errors import TrainingError
 from kdspark.models.batch import FeatureSizes, UserBatch

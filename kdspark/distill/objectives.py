@@ -3,17 +3,17 @@
 Legend: B rows, L history length, W window, P positions, T targets, C candidates, S sampled items, N items, D dims.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from kdspark.config import DistillConfig, TrainingConfig
+from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.losses import entropy, hard_cross_entropy, kl_divergence, sampled_cross_entropy
+from kdspark.distill.scores import history_mask, sample_items, scores_of
 from kdspark.distill.targets import soft_targets
+from kdspark.distill.windows import cut_windows, seen_before
 from kdspark.errors import TrainingError
 from kdspark.models.batch import UserBatch
-from kdspark.models.history import align_left
 from kdspark.models.recommender import Recommender
 from kdspark.tables import PAD
 
@@ -22,31 +22,6 @@ _SOFTMAX_BYTES = 5 * 4 + 1
 """Per score of a full softmax: scores, masked scores, log-probabilities, gradients of two of them; a mask."""
 _SEEN_BYTES = 2 + 1
 """Per window column and item: the running count, and whether it is positive."""
-
-
-@dataclass(frozen=True)
-class ExampleBatch:
-    """Training rows.
-
-    Args:
-        users: who, and what they had done before.
-        targets: int64 [B, T] item_idx, PAD where a row has fewer.
-        candidates: int64 [B, C], the teacher's top-K in order, then its sampled tail; PAD where missing.
-        logits: float32 [B, C], the teacher's scores of the candidates.
-    """
-
-    users: UserBatch
-    targets: Tensor
-    candidates: Tensor | None = None
-    logits: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.users)
-
-    def to(self, device: torch.device | str) -> "ExampleBatch":
-        """The same rows on another device."""
-        optional = [None if t is None else t.to(device) for t in (self.candidates, self.logits)]
-        return ExampleBatch(self.users.to(device), self.targets.to(device), *optional)
 
 
 class SequenceObjective(nn.Module):
@@ -200,52 +175,3 @@ def hard_loss(
     scores_BS = (users_BD @ items_ND[sampled_S].T).float()
     own_BT = scores_of(users_BD, items_ND, targets_BT, None)
     return sampled_cross_entropy(own_BT, targets_BT, scores_BS, sampled_S, len(items_ND))
-
-
-def scores_of(users_BD: Tensor, items_ND: Tensor, items_BC: Tensor, scores_BN: Tensor | None) -> Tensor:
-    """Scores [B, C] of each row's own items, from the full scores where there are any; PAD scores as item 0."""
-    if scores_BN is not None:
-        return scores_BN.gather(1, items_BC.clamp(min=0))
-    return torch.einsum("bd,bcd->bc", users_BD, items_ND[items_BC.clamp(min=0)]).float()
-
-
-def sample_items(n_items: int, size: int, device: torch.device) -> Tensor:
-    """Distinct items, uniformly drawn by torch's generator, `size` or all there are."""
-    return torch.randperm(n_items, device=device)[:size]
-
-
-def history_mask(history_BL: Tensor, kept: list[Tensor], n_items: int) -> Tensor:
-    """bool [B, N]: items of the history that are in none of `kept` (each [B, any])."""
-    rows = len(history_BL)
-    mask = torch.zeros(rows, n_items + 1, dtype=torch.bool, device=history_BL.device)  # last column: PAD and unknown
-    mask.scatter_(1, torch.where((history_BL >= 0) & (history_BL < n_items), history_BL, n_items), True)
-    for items in kept:
-        mask.scatter_(1, torch.where(items >= 0, items, n_items), False)
-    return mask[:, :n_items]
-
-
-def seen_before(inputs_XW: Tensor, n_items: int) -> Tensor:
-    """bool [X, W, N]: items among a window's inputs up to and including each position."""
-    counts = torch.zeros(*inputs_XW.shape, n_items + 1, dtype=torch.int16, device=inputs_XW.device)
-    known_XW = (inputs_XW >= 0) & (inputs_XW < n_items)
-    counts.scatter_(2, torch.where(known_XW, inputs_XW, n_items).unsqueeze(2), 1)
-    return counts.cumsum_(dim=1)[..., :n_items] > 0
-
-
-def cut_windows(history_BL: Tensor, known_items: int, window: int) -> tuple[Tensor, Tensor]:
-    """Histories as windows of `window` + 1 items, neighbours sharing one item, padded on the left.
-
-    Returns:
-        Windows [X, window + 1] with at least two items each, and the row each came from [X].
-    """
-    items_BL, lengths_B = align_left(history_BL, known_items, max(1, history_BL.shape[1]))
-    most = int(lengths_B.max()) if len(lengths_B) else 0
-    per_row = max(1, -(-(most - 1) // window))
-    last_BX = lengths_B[:, None] - 1 - window * torch.arange(per_row, device=history_BL.device)
-    columns_BXV = last_BX[:, :, None] + torch.arange(-window, 1, device=history_BL.device)
-    source_BXL = items_BL[:, None, :].expand(-1, per_row, -1)
-    windows_BXV = source_BXL.gather(2, columns_BXV.clamp(min=0, max=items_BL.shape[1] - 1))
-    windows_BXV = torch.where(columns_BXV >= 0, windows_BXV, PAD)
-    usable_BX = last_BX >= 1
-    rows_BX = torch.arange(len(history_BL), device=history_BL.device)[:, None].expand(-1, per_row)
-    return windows_BXV[usable_BX], rows_BX[usable_BX]

@@ -7,8 +7,11 @@ import torch
 import torch.nn.functional as F
 
 from kdspark.config import DistillConfig, TrainingConfig
-from kdspark.distill.objectives import ExampleBatch, ExampleObjective, SequenceObjective, cut_windows, history_mask
+from kdspark.distill.batches import ExampleBatch
+from kdspark.distill.objectives import ExampleObjective, SequenceObjective
+from kdspark.distill.scores import history_mask
 from kdspark.distill.targets import rank_targets
+from kdspark.distill.windows import cut_windows
 from kdspark.errors import TrainingError
 from kdspark.models.recommender import Recommender
 from tests.models import zoo

@@ -9,7 +9,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from kdspark.config import BagConfig, DistillConfig, TrainingConfig
-from kdspark.distill.objectives import ExampleBatch, ExampleObjective
+from kdspark.distill.batches import ExampleBatch
+from kdspark.distill.objectives import ExampleObjective
 from kdspark.distill.trainer import Trainer
 from kdspark.models.batch import FeatureSizes, UserBatch
 from kdspark.models.build import build_model

@@ -1,0 +1,36 @@
+"""Batches of training rows, as tensors.
+
+Legend: B rows, T targets, C candidates.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kdspark.models.batch import UserBatch
+
+
+@dataclass(frozen=True)
+class ExampleBatch:
+    """Training rows.
+
+    Args:
+        users: who, and what they had done before.
+        targets: int64 [B, T] item_idx, PAD where a row has fewer.
+        candidates: int64 [B, C], the teacher's top-K in order, then its sampled tail; PAD where missing.
+        logits: float32 [B, C], the teacher's scores of the candidates.
+    """
+
+    users: UserBatch
+    targets: Tensor
+    candidates: Tensor | None = None
+    logits: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def to(self, device: torch.device | str) -> "ExampleBatch":
+        """The same rows on another device."""
+        optional = [None if t is None else t.to(device) for t in (self.candidates, self.logits)]
+        return ExampleBatch(self.users.to(device), self.targets.to(device), *optional)
