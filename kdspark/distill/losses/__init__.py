@@ -1,5 +1,16 @@
 """Losses as pure functions of scores and vectors; the modules among them hold the parameters that a loss needs."""
 
+from kdspark.distill.losses.ranking import (
+    collaborative_distillation,
+    collaborative_targets,
+    discrepancy_weights,
+    draw_by_rank,
+    draw_interesting,
+    estimated_ranks,
+    position_weights,
+    ranking_distillation,
+    relaxed_ranking,
+)
 from kdspark.distill.losses.softmax import (
     entropy,
     hard_cross_entropy,
@@ -10,9 +21,18 @@ from kdspark.distill.losses.softmax import (
 )
 
 __all__ = [
+    "collaborative_distillation",
+    "collaborative_targets",
+    "discrepancy_weights",
+    "draw_by_rank",
+    "draw_interesting",
     "entropy",
+    "estimated_ranks",
     "hard_cross_entropy",
     "kl_divergence",
+    "position_weights",
+    "ranking_distillation",
+    "relaxed_ranking",
     "row_mean",
     "sampled_cross_entropy",
     "soft_cross_entropy",
