@@ -1,5 +1,6 @@
 """Losses as pure functions of scores and vectors; the modules among them hold the parameters that a loss needs."""
 
+from kdspark.distill.losses.popularity import draw_group_pairs, pairwise_ranking, popularity_groups
 from kdspark.distill.losses.ranking import (
     collaborative_distillation,
     collaborative_targets,
@@ -25,11 +26,14 @@ __all__ = [
     "collaborative_targets",
     "discrepancy_weights",
     "draw_by_rank",
+    "draw_group_pairs",
     "draw_interesting",
     "entropy",
     "estimated_ranks",
     "hard_cross_entropy",
     "kl_divergence",
+    "pairwise_ranking",
+    "popularity_groups",
     "position_weights",
     "ranking_distillation",
     "relaxed_ranking",
