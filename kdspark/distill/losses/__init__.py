@@ -12,6 +12,7 @@ from kdspark.distill.losses.ranking import (
     ranking_distillation,
     relaxed_ranking,
 )
+from kdspark.distill.losses.rejuvenated import closure_counts, draw_closure, rejuvenated_cross_entropy, within
 from kdspark.distill.losses.softmax import (
     entropy,
     hard_cross_entropy,
@@ -22,10 +23,12 @@ from kdspark.distill.losses.softmax import (
 )
 
 __all__ = [
+    "closure_counts",
     "collaborative_distillation",
     "collaborative_targets",
     "discrepancy_weights",
     "draw_by_rank",
+    "draw_closure",
     "draw_group_pairs",
     "draw_interesting",
     "entropy",
@@ -36,8 +39,10 @@ __all__ = [
     "popularity_groups",
     "position_weights",
     "ranking_distillation",
+    "rejuvenated_cross_entropy",
     "relaxed_ranking",
     "row_mean",
     "sampled_cross_entropy",
     "soft_cross_entropy",
+    "within",
 ]
