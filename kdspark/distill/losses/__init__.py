@@ -1,5 +1,6 @@
 """Losses as pure functions of scores and vectors; the modules among them hold the parameters that a loss needs."""
 
+from kdspark.distill.losses.hint import ExpertHint, annealed
 from kdspark.distill.losses.popularity import draw_group_pairs, pairwise_ranking, popularity_groups
 from kdspark.distill.losses.ranking import (
     collaborative_distillation,
@@ -23,6 +24,8 @@ from kdspark.distill.losses.softmax import (
 )
 
 __all__ = [
+    "ExpertHint",
+    "annealed",
     "closure_counts",
     "collaborative_distillation",
     "collaborative_targets",
