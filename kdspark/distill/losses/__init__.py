@@ -22,9 +22,11 @@ from kdspark.distill.losses.softmax import (
     sampled_cross_entropy,
     soft_cross_entropy,
 )
+from kdspark.distill.losses.topology import HierarchicalTopology, full_topology, hierarchical_topology
 
 __all__ = [
     "ExpertHint",
+    "HierarchicalTopology",
     "annealed",
     "closure_counts",
     "collaborative_distillation",
@@ -36,7 +38,9 @@ __all__ = [
     "draw_interesting",
     "entropy",
     "estimated_ranks",
+    "full_topology",
     "hard_cross_entropy",
+    "hierarchical_topology",
     "kl_divergence",
     "pairwise_ranking",
     "popularity_groups",
