@@ -13,6 +13,7 @@ from kdspark.distill.losses.ranking import (
     ranking_distillation,
     relaxed_ranking,
 )
+from kdspark.distill.losses.regularisers import confidence_penalty, score_consistency, vector_consistency
 from kdspark.distill.losses.rejuvenated import closure_counts, draw_closure, rejuvenated_cross_entropy, within
 from kdspark.distill.losses.softmax import (
     entropy,
@@ -31,6 +32,7 @@ __all__ = [
     "closure_counts",
     "collaborative_distillation",
     "collaborative_targets",
+    "confidence_penalty",
     "discrepancy_weights",
     "draw_by_rank",
     "draw_closure",
@@ -50,6 +52,8 @@ __all__ = [
     "relaxed_ranking",
     "row_mean",
     "sampled_cross_entropy",
+    "score_consistency",
     "soft_cross_entropy",
+    "vector_consistency",
     "within",
 ]
