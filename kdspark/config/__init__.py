@@ -14,6 +14,7 @@ from kdspark.config.data import (
     SourceConfig,
     SplitConfig,
 )
+from kdspark.config.distill import DistillConfig
 from kdspark.config.load import load_config, parse_config
 from kdspark.config.models import (
     ALSConfig,
@@ -36,7 +37,6 @@ from kdspark.config.models import (
 )
 from kdspark.config.run import (
     Config,
-    DistillConfig,
     EvaluationConfig,
     GateConfig,
     ScoringConfig,
