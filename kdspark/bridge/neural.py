@@ -19,7 +19,8 @@ from kdspark.bridge.validation import validator
 from kdspark.config import DistillConfig, StudentConfig, TrainableConfig
 from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.feed import ParquetFeed
-from kdspark.distill.objectives import ExampleObjective, SequenceObjective
+from kdspark.distill.objectives import ExampleObjective
+from kdspark.distill.sequences import SequenceObjective
 from kdspark.distill.trainer import Trainer
 from kdspark.errors import TrainingError
 from kdspark.models.batch import FeatureSizes, UserBatch

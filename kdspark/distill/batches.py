@@ -1,4 +1,4 @@
-"""Batches of training rows, as tensors.
+"""Batches of training rows as tensors, and the names of what becomes of them.
 
 Legend: B rows, T targets, C candidates.
 """
@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from kdspark.models.batch import UserBatch
+
+LOSS, HARD, SOFT = "loss", "hard", "soft"
+"""Parts of a loss in training curves."""
 
 
 @dataclass(frozen=True)

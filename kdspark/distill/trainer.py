@@ -19,9 +19,10 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from kdspark.config import TrainingConfig
-from kdspark.distill.batches import ExampleBatch
+from kdspark.distill.batches import LOSS, ExampleBatch
 from kdspark.distill.checkpoint import load_checkpoint, save_checkpoint
-from kdspark.distill.objectives import LOSS, ExampleObjective, SequenceObjective
+from kdspark.distill.objectives import ExampleObjective
+from kdspark.distill.sequences import SequenceObjective
 from kdspark.errors import TrainingError
 from kdspark.models.recommender import Recommender
 from kdspark.ranking.hashing import splitmix64

@@ -10,7 +10,8 @@ import torch
 from kdspark.config import DistillConfig, TrainableConfig, TrainingConfig
 from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.checkpoint import load_checkpoint, save_checkpoint
-from kdspark.distill.objectives import ExampleObjective, SequenceObjective
+from kdspark.distill.objectives import ExampleObjective
+from kdspark.distill.sequences import SequenceObjective
 from kdspark.distill.trainer import Trainer, learning_rate
 from kdspark.errors import TrainingError
 from kdspark.models.batch import FeatureSizes, UserBatch

@@ -17,7 +17,11 @@ from kdspark.tables import PAD
 
 def within(items_BK: Tensor, others_BM: Tensor) -> Tensor:
     """bool [B, K]: whether an item is among the row's others; PAD is not."""
-    return ((items_BK[:, :, None] == others_BM[:, None, :]).any(dim=2)) & (items_BK != PAD)
+    if others_BM.shape[1] == 0:
+        return torch.zeros_like(items_BK, dtype=torch.bool)
+    ordered_BM = others_BM.sort(dim=1).values  # a comparison of all with all would take [B, K, M]
+    place_BK = torch.searchsorted(ordered_BM, items_BK.contiguous()).clamp(max=ordered_BM.shape[1] - 1)
+    return (ordered_BM.gather(1, place_BK) == items_BK) & (items_BK != PAD)
 
 
 def closure_counts(scores_BR: Tensor, rest_scores_BK: Tensor, rest_BK: Tensor) -> Tensor:

@@ -24,6 +24,14 @@ def test_within_by_hand() -> None:
     assert found.tolist() == [[False, True, False], [True, False, True]]
 
 
+@given(st.integers(1, 6), st.integers(0, 8), st.integers(0, 99))
+def test_within_is_the_comparison_of_all_with_all(size: int, others: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    items, rest = torch.randint(-1, 9, (4, size)), torch.randint(-1, 9, (4, others))
+    expected = (items[:, :, None] == rest[:, None, :]).any(dim=2) & (items != PAD)
+    assert torch.equal(within(items, rest), expected)
+
+
 @given(st.integers(1, 6), st.integers(1, 8), st.integers(0, 99))
 def test_counts_are_the_comparisons(top: int, pool: int, seed: int) -> None:
     torch.manual_seed(seed)
