@@ -3,11 +3,16 @@
 Legend: X rows (users, items, or both), D student dims, E teacher dims, G groups.
 """
 
+from collections.abc import Sequence
+from typing import TypeAlias, cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdspark.distill.losses.hint import ExpertHint
+
+Side: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
 def full_topology(student_XD: Tensor, teacher_XE: Tensor, present_X: Tensor | None = None) -> Tensor:
@@ -51,29 +56,39 @@ def hierarchical_topology(
 
 
 class HierarchicalTopology(nn.Module):
-    """HTD whose groups are learned: share * topology + (1 - share) * hint, the mean over rows or pairs.
+    """HTD whose groups are learned: share * topology + (1 - share) * hint, the mean over pairs and over rows.
 
-    The groups are those of `ExpertHint`, one per expert, and the hint is what trains the assignment, as in Kang et al.
-    (KDD 2021): rows that one projection serves well belong together. The topology uses each row's likeliest group.
+    As in Kang et al. (KDD 2021) users and items have groups of their own, one per expert of an `ExpertHint`, and the
+    hint is what trains the assignment: rows that one projection serves well belong together. The topology is that of
+    all rows together, each in its likeliest group; the hints of the sides are added.
 
     Args:
-        student_dim, teacher_dim, groups: sizes.
+        student_dim, teacher_dim: D and E.
+        groups: G, per side.
+        sides: 2 for users and items, 1 for either.
         share: weight of the topology beside that of the hint, 0 to 1.
     """
 
-    def __init__(self, student_dim: int, teacher_dim: int, groups: int, share: float) -> None:
+    def __init__(self, student_dim: int, teacher_dim: int, groups: int, sides: int, share: float) -> None:
         super().__init__()
-        self.hint, self.share = ExpertHint(student_dim, teacher_dim, groups), share
+        self.hints = nn.ModuleList(ExpertHint(student_dim, teacher_dim, groups) for _ in range(sides))
+        self.groups, self.share = groups, share
 
-    def forward(
-        self, student_XD: Tensor, teacher_XE: Tensor, temperature: float, present_X: Tensor | None = None
-    ) -> Tensor:
-        """The loss, a scalar. Arguments as those of the two losses."""
-        logits_XG = self.hint.selection(teacher_XE)
-        groups = logits_XG.shape[1]
-        topology = hierarchical_topology(student_XD, teacher_XE, logits_XG.argmax(dim=1), groups, present_X)
-        hint: Tensor = self.hint(student_XD, teacher_XE, temperature, present_X)
-        return self.share * topology + (1 - self.share) * hint
+    def forward(self, sides: Sequence[Side], temperature: float) -> Tensor:
+        """The loss, a scalar.
+
+        Args:
+            sides: per side the student's vectors [X, D], the teacher's [X, E], and bool [X], False for rows that do
+                not count.
+            temperature: of the hint's Gumbel softmax.
+        """
+        hints = [cast(ExpertHint, hint) for hint in self.hints]
+        losses = [hint(*side[:2], temperature, side[2]) for hint, side in zip(hints, sides, strict=True)]
+        chosen = [hint.selection(side[1]).argmax(dim=1) for hint, side in zip(hints, sides, strict=True)]
+        groups_X = torch.cat([of_X + self.groups * number for number, of_X in enumerate(chosen)])
+        student_XD, teacher_XE, present_X = (torch.cat(parts) for parts in zip(*sides, strict=True))
+        topology = hierarchical_topology(student_XD, teacher_XE, groups_X, self.groups * len(sides), present_X)
+        return self.share * topology + (1 - self.share) * torch.stack(losses).sum()
 
 
 def _cosine_errors(student_YD: Tensor, student_XD: Tensor, teacher_YE: Tensor, teacher_XE: Tensor) -> Tensor:

@@ -85,13 +85,18 @@ def test_missing_rows_do_not_count() -> None:
     )
 
 
-def test_the_module_mixes_topology_and_hint() -> None:
+def test_the_module_mixes_topology_and_hints_of_both_sides() -> None:
     torch.manual_seed(0)
-    module = HierarchicalTopology(3, 4, groups=2, share=0.25).double().eval()
-    student, teacher = _vectors(6, 3), _vectors(6, 4, 1)
-    groups = module.hint.selection(teacher).argmax(1)
-    expected = 0.25 * hierarchical_topology(student, teacher, groups, 2) + 0.75 * module.hint(student, teacher, 1.0)
-    torch.testing.assert_close(module(student, teacher, 1.0), expected)
+    module = HierarchicalTopology(3, 4, groups=2, sides=2, share=0.25).double().eval()
+    users = (_vectors(6, 3), _vectors(6, 4, 1), torch.tensor([True] * 5 + [False]))
+    items = (_vectors(4, 3, 2), _vectors(4, 4, 3), torch.ones(4, dtype=torch.bool))
+    of_users, of_items = (
+        hint.selection(side[1]).argmax(1) for hint, side in zip(module.hints, (users, items), strict=True)
+    )
+    student, teacher, present = (torch.cat(both) for both in zip(users, items, strict=True))
+    topology = hierarchical_topology(student, teacher, torch.cat([of_users, of_items + 2]), 4, present)
+    hint = module.hints[0](*users[:2], 1.0, users[2]) + module.hints[1](*items[:2], 1.0)
+    torch.testing.assert_close(module([users, items], 1.0), 0.25 * topology + 0.75 * hint)
 
 
 def test_gradient_by_finite_differences_and_at_vectors_of_zero() -> None:
