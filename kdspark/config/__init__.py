@@ -14,7 +14,17 @@ from kdspark.config.data import (
     SourceConfig,
     SplitConfig,
 )
-from kdspark.config.distill import DistillConfig
+from kdspark.config.distill import (
+    CDConfig,
+    DEConfig,
+    DistillConfig,
+    LossConfig,
+    RCEConfig,
+    RDConfig,
+    RRDConfig,
+    TopologyConfig,
+    UnKDConfig,
+)
 from kdspark.config.load import load_config, parse_config
 from kdspark.config.models import (
     ALSConfig,
@@ -47,9 +57,11 @@ from kdspark.config.run import (
 __all__ = [
     "ALSConfig",
     "BagConfig",
+    "CDConfig",
     "CNNConfig",
     "ColumnsConfig",
     "Config",
+    "DEConfig",
     "DataConfig",
     "DistillConfig",
     "EASEConfig",
@@ -61,10 +73,14 @@ __all__ = [
     "GRUConfig",
     "GateConfig",
     "LSTMConfig",
+    "LossConfig",
     "MFConfig",
     "NeuralConfig",
     "PopularityConfig",
     "PretrainedConfig",
+    "RCEConfig",
+    "RDConfig",
+    "RRDConfig",
     "RecommenderConfig",
     "ScoringConfig",
     "SideTableConfig",
@@ -74,10 +90,12 @@ __all__ = [
     "SplitConfig",
     "Strict",
     "StudentConfig",
+    "TopologyConfig",
     "TrainableConfig",
     "TrainingConfig",
     "TransformerConfig",
     "TwoTowerConfig",
+    "UnKDConfig",
     "load_config",
     "parse_config",
 ]

@@ -1,6 +1,6 @@
-"""What the parts of a loss share in one step: vectors and scores, each computed when first asked for.
+"""What the parts of a loss share in one step: vectors, scores and draws, each computed when first asked for.
 
-Legend: B rows, L history length, C candidates, N items, R items, D dims.
+Legend: B rows, L history length, C candidates, N items, S sampled items, R items, D dims, E dims of the teacher.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from kdspark.distill.batches import ExampleBatch
-from kdspark.distill.scores import history_mask, scores_of
+from kdspark.distill.losses import within
+from kdspark.distill.scores import history_mask, sample_items, scores_of
 from kdspark.tables import PAD
 
 
@@ -25,6 +26,8 @@ class Context:
         catalogue: whether the scores of the whole catalogue are computed, with their gradient; then all others are
             taken from them.
         mask_history: whether the row's history, unless a target or a candidate, is out of the catalogue.
+        progress: share of the training that is done.
+        teacher_items_NE: the teacher's item vectors.
     """
 
     batch: ExampleBatch
@@ -33,6 +36,8 @@ class Context:
     top_k: int = 0
     catalogue: bool = False
     mask_history: bool = True
+    progress: float = 0.0
+    teacher_items_NE: Tensor | None = None
 
     @property
     def candidates_BC(self) -> Tensor:
@@ -52,8 +57,14 @@ class Context:
         return self.candidates_BC != PAD
 
     @cached_property
+    def teacher_order_BC(self) -> Tensor:
+        """Columns of the candidates, the one that the teacher scores highest first, missing ones last."""
+        known_BC = torch.where(self.present_BC, self.logits_BC, -torch.inf)
+        return known_BC.argsort(dim=1, descending=True, stable=True)
+
+    @cached_property
     def scores_BN(self) -> Tensor | None:
-        """The student's scores of the catalogue, -inf for the history; None unless `catalogue`."""
+        """The student's scores of the catalogue, -inf for history left out; None unless `catalogue`."""
         return self._mask((self.users_BD @ self.items_ND.T).float()) if self.catalogue else None
 
     @cached_property
@@ -65,12 +76,52 @@ class Context:
         """The student's scores of each row's own items; PAD scores as item 0."""
         return scores_of(self.users_BD, self.items_ND, items_BR, self.scores_BN)
 
+    def sampled(self, size: int) -> tuple[Tensor, Tensor]:
+        """Items [S] drawn uniformly for the whole batch; their scores [B, S], without gradient, -inf for known ones.
+
+        What a user already did is known: targets, and, with `mask_history`, the history; not if it is a candidate. The
+        teacher does not recommend it, so that the student is not held to rank it below the teacher's items.
+        """
+        items_S = sample_items(len(self.items_ND), size, self.items_ND.device)
+        items_BS = items_S.expand(len(self.batch), -1)
+        known_BS = within(items_BS, self._known()) & ~within(items_BS, self.candidates_BC)
+        with torch.no_grad():
+            scores_BS = (self.users_BD @ self.items_ND[items_S].T).float()
+        return items_S, scores_BS.masked_fill(known_BS, -torch.inf)
+
+    def highest(self, size: int, pool: int) -> tuple[Tensor, Tensor]:
+        """The items [B, R] that the student scores highest, its best first, and their scores, without gradient.
+
+        Known items (see `sampled`) are left out.
+
+        Args:
+            size: R, at most; PAD with a score of -inf where there are fewer.
+            pool: look among so many uniformly drawn items and the candidates; 0 looks in the whole catalogue.
+        """
+        items_BP, scores_BP = self._pool(pool) if pool else (None, self._ranking())
+        best_BR = scores_BP.topk(min(size, scores_BP.shape[1]), dim=1)
+        items_BR = best_BR.indices if items_BP is None else items_BP.gather(1, best_BR.indices)
+        return torch.where(torch.isfinite(best_BR.values), items_BR, PAD), best_BR.values
+
+    def _pool(self, pool: int) -> tuple[Tensor, Tensor]:
+        items_S, scores_BS = self.sampled(pool)
+        items_BS = items_S.expand(len(self.batch), -1)
+        scores_BS = scores_BS.masked_fill(within(items_BS, self.candidates_BC), -torch.inf)  # each item once
+        own_BC = torch.where(self.present_BC, self.candidate_scores_BC.detach(), -torch.inf)
+        return torch.cat([self.candidates_BC, items_BS], dim=1), torch.cat([own_BC, scores_BS], dim=1)
+
+    def _ranking(self) -> Tensor:
+        with torch.no_grad():
+            scores_BN = (self.users_BD @ self.items_ND.T).float() if self.scores_BN is None else self.scores_BN.detach()
+            known_BN = history_mask(self._known(), [self.candidates_BC], len(self.items_ND))
+            return scores_BN.masked_fill(known_BN, -torch.inf)
+
+    def _known(self) -> Tensor:
+        targets_BT = self.batch.targets
+        return torch.cat([self.batch.users.history, targets_BT], dim=1) if self.mask_history else targets_BT
+
     def _mask(self, scores_BN: Tensor) -> Tensor:
         if not self.mask_history:
             return scores_BN
-        mask_BN = history_mask(self.batch.users.history, self._kept(), scores_BN.shape[1])
-        return scores_BN.masked_fill(mask_BN, -torch.inf)
-
-    def _kept(self) -> list[Tensor]:
-        """What stays in the catalogue though it is in the history."""
-        return [self.batch.targets] + ([] if self.batch.candidates is None else [self.batch.candidates])
+        kept = [self.batch.targets] + ([] if self.batch.candidates is None else [self.batch.candidates])
+        return scores_BN.masked_fill(history_mask(self.batch.users.history, kept, scores_BN.shape[1]), -torch.inf)

@@ -1,10 +1,12 @@
 """What a student minimises: a module from batch to loss parts, so that it can be wrapped for several processes.
 
-Legend: B rows, C candidates, N items, D dims, E dims of the teacher.
+Legend: N items, D dims, E dims of the teacher.
 """
 
 from dataclasses import replace
+from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from kdspark.config import DistillConfig, TrainingConfig
@@ -12,23 +14,37 @@ from kdspark.distill.batches import HARD, LOSS, SOFT, ExampleBatch
 from kdspark.distill.context import Context
 from kdspark.distill.hard import SOFTMAX_BYTES, hard_loss
 from kdspark.distill.soft import soft_loss
-from kdspark.errors import TrainingError
+from kdspark.distill.terms import Setting, Term, build_terms
+from kdspark.errors import ConfigError, TrainingError
 from kdspark.models.recommender import Recommender
+
+_RANKING_BYTES = 4 + 1
+"""Per score of a catalogue that is ranked: scores without what is known, and a mask of it."""
 
 
 class ExampleObjective(nn.Module):
-    """hard_weight * CE + lambda * T^2 * KL(teacher || student), one row per training position.
+    """hard_weight * CE + lambda * T^2 * KL(teacher || student) + sum of weight * loss, one row per training position.
 
     In full softmaxes the row's own history is left out (it will never be recommended), unless it is a target or a
-    candidate. With lambda = 0 the candidates are not read.
+    candidate. What no part reads of the soft labels is not looked at.
 
     Args:
         model: the student (or any trainable teacher that is no causal encoder).
-        distill: weights, targets and temperature.
+        distill: weights, targets and temperature, and the further losses.
         training: `negatives` and `label_smoothing` are read.
         top_k: how many of the candidates are the teacher's ordered top; the rest is the tail.
         mask_history: leave the history out of full softmaxes; False where the history is the target too ("set").
+        teacher_items_NE: the teacher's item vectors, for losses on vectors.
+        seed: of the parameters that losses have themselves.
+
+    Attributes:
+        progress: share of the training that is done, 0 to 1; the trainer sets it before every step.
+
+    Raises:
+        ConfigError: a loss reads the teacher's vectors and there are none, or they are of another catalogue.
     """
+
+    teacher_items_NE: Tensor | None
 
     def __init__(
         self,
@@ -37,16 +53,21 @@ class ExampleObjective(nn.Module):
         training: TrainingConfig,
         top_k: int = 0,
         mask_history: bool = True,
+        teacher_items_NE: Tensor | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.model, self.distill, self.training_config = model, distill, training
-        self.top_k, self.mask_history = top_k, mask_history
+        self.top_k, self.mask_history, self.progress = top_k, mask_history, 0.0
+        self.register_buffer("teacher_items_NE", teacher_items_NE, persistent=False)
+        self.terms = nn.ModuleList(build_terms(_setting(model, distill, teacher_items_NE), seed))
 
     def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
-        """{"loss", "hard", "soft"}, each in nats; "soft" is the KL, without lambda and T^2.
+        """{"loss", "hard", "soft", and each further loss under its kind}, unweighted but for "loss"; the first three in
+        nats, "soft" being the KL without lambda and T^2.
 
         Raises:
-            TrainingError: lambda is positive and the batch has no soft labels.
+            TrainingError: the batch lacks soft labels, or the teacher's vectors, that a loss reads.
         """
         context = self._context(batch)
         parts: dict[str, Tensor] = {}
@@ -59,21 +80,33 @@ class ExampleObjective(nn.Module):
         if self.distill.lambda_ > 0:
             parts[SOFT] = soft_loss(context, self.distill, self.training_config.negatives)
             total = total + self.distill.lambda_ * self.distill.temperature**2 * parts[SOFT]
+        for term in self._terms():
+            parts[term.kind] = term(context)
+            total = total + term.weight * parts[term.kind]
         return {LOSS: total} | {name: part.detach() for name, part in parts.items()}
 
+    def digest(self) -> str:
+        """What is minimised: equal objectives, equal digests."""
+        return f"examples:{self.distill.digest()}:{self.top_k}:{self.mask_history}"
+
     def step_bytes(self, rows: int) -> int:
-        """Least memory that the scores of a step with `rows` rows take; 0 where the softmax is sampled."""
-        return rows * self.model.n_catalogue * SOFTMAX_BYTES if self._softmax_is_full() else 0
+        """Least memory that the scores of a step with `rows` rows take; 0 where none scores the whole catalogue."""
+        softmax = SOFTMAX_BYTES if self._softmax_is_full() else 0
+        ranking = _RANKING_BYTES if any(term.ranks_catalogue for term in self._terms()) else 0
+        return rows * self.model.n_catalogue * (softmax + ranking)
 
     def _softmax_is_full(self) -> bool:
         soft = self.distill.lambda_ > 0 and self.distill.candidates == "catalogue"
         return self.training_config.negatives == 0 and (self.distill.hard_weight > 0 or soft)
 
     def _context(self, batch: ExampleBatch) -> Context:
-        if self.distill.lambda_ == 0:
+        if not self.distill.reads_candidates:
             batch = replace(batch, candidates=None, logits=None)
         elif batch.candidates is None or batch.logits is None:
-            raise TrainingError("The training rows hold no soft labels.", "Run the soft_labels stage, or set lambda 0.")
+            raise TrainingError(
+                "The training rows hold no soft labels.",
+                "Run the soft_labels stage, or set lambda 0 and remove the losses that read them.",
+            )
         items_ND = self.model.encode_items()
         return Context(
             batch,
@@ -82,4 +115,24 @@ class ExampleObjective(nn.Module):
             self.top_k,
             self._softmax_is_full(),
             self.mask_history,
+            self.progress,
+            self.teacher_items_NE,
         )
+
+    def _terms(self) -> list[Term]:
+        return [cast(Term, term) for term in self.terms]
+
+
+def _setting(model: Recommender, distill: DistillConfig, teacher_items_NE: Tensor | None) -> Setting:
+    n_events = model.get_buffer("n_events")
+    if not distill.reads_vectors or teacher_items_NE is None:
+        return Setting(distill, n_events)
+    if len(teacher_items_NE) != model.n_catalogue:
+        raise ConfigError(
+            f"The teacher has vectors of {len(teacher_items_NE)} items, the student's catalogue has "
+            f"{model.n_catalogue}.",
+            "Encode the same night's items with both.",
+        )
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        student_dim = model.encode_items().shape[1]
+    return Setting(distill, n_events, student_dim, teacher_items_NE.shape[1])

@@ -30,12 +30,19 @@ class SequenceObjective(nn.Module):
         window: positions per window; the model's history length.
         mask_history: leave the items before a position, unless they are its target, out of its full softmax: they
             will not be recommended. False for logs in which users come back to items.
+
+    Attributes:
+        progress: share of the training that is done; nothing here depends on it.
     """
 
     def __init__(self, model: Recommender, training: TrainingConfig, window: int, mask_history: bool = True) -> None:
         super().__init__()
         self.model, self.training_config, self.window = model, training, window
-        self.mask_history = mask_history
+        self.mask_history, self.progress = mask_history, 0.0
+
+    def digest(self) -> str:
+        """What is minimised: equal objectives, equal digests."""
+        return f"sequences:{self.window}:{self.mask_history}"
 
     def step_bytes(self, rows: int) -> int:
         """Least memory that the scores of a step with `rows` users take; 0 where the softmax is sampled."""
