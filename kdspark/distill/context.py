@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from kdspark.distill.batches import ExampleBatch
-from kdspark.distill.losses import within
-from kdspark.distill.scores import history_mask, sample_items, scores_of
+from kdspark.distill.scores import history_mask, sample_items, sampled_mask, scores_of
 from kdspark.tables import PAD
 
 
@@ -82,9 +81,9 @@ class Context:
         What a user already did is known: targets, and, with `mask_history`, the history; not if it is a candidate. The
         teacher does not recommend it, so that the student is not held to rank it below the teacher's items.
         """
-        items_S = sample_items(len(self.items_ND), size, self.items_ND.device)
-        items_BS = items_S.expand(len(self.batch), -1)
-        known_BS = within(items_BS, self._known()) & ~within(items_BS, self.candidates_BC)
+        n_items = len(self.items_ND)
+        items_S = sample_items(n_items, size, self.items_ND.device)
+        known_BS = sampled_mask(items_S, self._known(), n_items) & ~sampled_mask(items_S, self.candidates_BC, n_items)
         with torch.no_grad():
             scores_BS = (self.users_BD @ self.items_ND[items_S].T).float()
         return items_S, scores_BS.masked_fill(known_BS, -torch.inf)
@@ -98,17 +97,21 @@ class Context:
             size: R, at most; PAD with a score of -inf where there are fewer.
             pool: look among so many uniformly drawn items and the candidates; 0 looks in the whole catalogue.
         """
-        items_BP, scores_BP = self._pool(pool) if pool else (None, self._ranking())
-        best_BR = scores_BP.topk(min(size, scores_BP.shape[1]), dim=1)
-        items_BR = best_BR.indices if items_BP is None else items_BP.gather(1, best_BR.indices)
-        return torch.where(torch.isfinite(best_BR.values), items_BR, PAD), best_BR.values
+        if pool:
+            return self._highest_of_pool(size, pool)
+        best_BR = self._ranking().topk(min(size, len(self.items_ND)), dim=1)
+        return torch.where(torch.isfinite(best_BR.values), best_BR.indices, PAD), best_BR.values
 
-    def _pool(self, pool: int) -> tuple[Tensor, Tensor]:
+    def _highest_of_pool(self, size: int, pool: int) -> tuple[Tensor, Tensor]:
         items_S, scores_BS = self.sampled(pool)
-        items_BS = items_S.expand(len(self.batch), -1)
-        scores_BS = scores_BS.masked_fill(within(items_BS, self.candidates_BC), -torch.inf)  # each item once
+        twice_BS = sampled_mask(items_S, self.candidates_BC, len(self.items_ND))
         own_BC = torch.where(self.present_BC, self.candidate_scores_BC.detach(), -torch.inf)
-        return torch.cat([self.candidates_BC, items_BS], dim=1), torch.cat([own_BC, scores_BS], dim=1)
+        scores_BP = torch.cat([own_BC, scores_BS.masked_fill(twice_BS, -torch.inf)], dim=1)
+        best_BR = scores_BP.topk(min(size, scores_BP.shape[1]), dim=1)
+        width, place_BR = own_BC.shape[1], best_BR.indices
+        from_row_BR = self.candidates_BC.gather(1, place_BR.clamp(max=width - 1))
+        items_BR = torch.where(place_BR < width, from_row_BR, items_S[(place_BR - width).clamp(min=0)])
+        return torch.where(torch.isfinite(best_BR.values), items_BR, PAD), best_BR.values
 
     def _ranking(self) -> Tensor:
         with torch.no_grad():

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from kdspark.config import DistillConfig
 from kdspark.distill.context import Context
-from kdspark.distill.losses import entropy, kl_divergence, within
-from kdspark.distill.scores import sample_items
+from kdspark.distill.losses import entropy, kl_divergence
+from kdspark.distill.scores import sample_items, sampled_mask
 from kdspark.distill.targets import soft_targets
 from kdspark.tables import PAD
 
@@ -43,7 +43,7 @@ def _sampled_log_sum(context: Context, own_BC: Tensor, temperature: float, negat
     items_ND = context.items_ND
     sampled_S = sample_items(len(items_ND), negatives, items_ND.device)
     scores_BS = (context.users_BD @ items_ND[sampled_S].T).float() / temperature
-    hits_BS = within(sampled_S.expand(len(scores_BS), -1), context.candidates_BC)
+    hits_BS = sampled_mask(sampled_S, context.candidates_BC, len(items_ND))
     correction = torch.log(torch.tensor(len(items_ND) / len(sampled_S)))
     scores_BS = scores_BS.masked_fill(hits_BS, -torch.inf) + correction
     return torch.cat([own_BC, scores_BS], dim=1).logsumexp(dim=1, keepdim=True)

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from kdspark.config import DistillConfig, TrainingConfig
 from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.objectives import ExampleObjective
-from kdspark.distill.scores import history_mask
 from kdspark.distill.targets import rank_targets
 from kdspark.errors import ConfigError, TrainingError
 from kdspark.models.recommender import Recommender
@@ -200,11 +199,6 @@ def test_digests_tell_objectives_apart() -> None:
         for masked in (True, False)
     }
     assert len(digests) == 12
-
-
-def test_history_mask_by_hand() -> None:
-    mask = history_mask(torch.tensor([[-1, 1, 2, 99]]), [torch.tensor([[2, -1]])], 4)
-    assert mask.tolist() == [[False, True, False, False]]
 
 
 def test_step_bytes_count_the_scores_of_the_catalogue() -> None:
