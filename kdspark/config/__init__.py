@@ -14,10 +14,11 @@ from kdspark.config.data import (
     SourceConfig,
     SplitConfig,
 )
-from kdspark.config.distill import (
+from kdspark.config.distill import DistillConfig
+from kdspark.config.load import load_config, parse_config
+from kdspark.config.losses import (
     CDConfig,
     DEConfig,
-    DistillConfig,
     LossConfig,
     RCEConfig,
     RDConfig,
@@ -25,7 +26,6 @@ from kdspark.config.distill import (
     TopologyConfig,
     UnKDConfig,
 )
-from kdspark.config.load import load_config, parse_config
 from kdspark.config.models import (
     ALSConfig,
     BagConfig,
