@@ -17,8 +17,10 @@ from kdspark.bridge.items import load_items
 from kdspark.bridge.prepared import Prepared, Scope
 from kdspark.bridge.validation import validator
 from kdspark.config import DistillConfig, StudentConfig, TrainableConfig
+from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.feed import ParquetFeed
-from kdspark.distill.objectives import ExampleBatch, ExampleObjective, SequenceObjective
+from kdspark.distill.objectives import ExampleObjective
+from kdspark.distill.sequences import SequenceObjective
 from kdspark.distill.trainer import Trainer
 from kdspark.errors import TrainingError
 from kdspark.models.batch import FeatureSizes, UserBatch
@@ -73,15 +75,16 @@ def train_process(
     if sequences:
         objective = SequenceObjective(model, model_config.training, _window(model_config), not source.repeats)
     else:
-        objective = ExampleObjective(model, loss, model_config.training, top_k, mask_history)
+        objective = ExampleObjective(model, loss, model_config.training, top_k, mask_history, seed=seed)
     columns = _user_columns(source.user_sizes) + ([] if sequences else [tables.TARGETS])
-    columns += [tables.CANDIDATES, tables.LOGITS] if loss.lambda_ > 0 else []
+    columns += [tables.CANDIDATES, tables.LOGITS] if loss.reads_candidates else []
     feed = _feed(folder, columns, model_config.training.batch_size, seed)
     rows_per_step = min(model_config.training.batch_size, feed.rows)
     require_memory(
         objective.step_bytes(rows_per_step),
-        f"{model_config.kind}: a softmax over {source.n_items:,} items for {rows_per_step:,} rows per step",
-        "Set `training.negatives` (a sampled softmax, for example 1024), or lower `training.batch_size`.",
+        f"{model_config.kind}: scores of {source.n_items:,} items for {rows_per_step:,} rows per step",
+        "Set `training.negatives` (a sampled softmax, for example 1024) and `pool` of an rce loss, or lower "
+        "`training.batch_size`.",
         device,
     )
     trainer = Trainer(
@@ -93,7 +96,7 @@ def train_process(
         validate=validator(source, model_config.training, seed) if scope == "train" else None,
         folder=Path(checkpoints),
         device=device,
-        title=f"{model_config.kind}{'' if loss.lambda_ == 0 else ', distilled'}",
+        title=f"{model_config.kind}{', distilled' if loss.distils else ''}",
         stop_after=stop_after,
     )
     result = trainer.fit()

@@ -14,7 +14,18 @@ from kdspark.config.data import (
     SourceConfig,
     SplitConfig,
 )
+from kdspark.config.distill import DistillConfig
 from kdspark.config.load import load_config, parse_config
+from kdspark.config.losses import (
+    CDConfig,
+    DEConfig,
+    LossConfig,
+    RCEConfig,
+    RDConfig,
+    RRDConfig,
+    TopologyConfig,
+    UnKDConfig,
+)
 from kdspark.config.models import (
     ALSConfig,
     BagConfig,
@@ -38,7 +49,6 @@ from kdspark.config.models import (
 )
 from kdspark.config.run import (
     Config,
-    DistillConfig,
     EvaluationConfig,
     GateConfig,
     ScoringConfig,
@@ -49,9 +59,11 @@ from kdspark.config.run import (
 __all__ = [
     "ALSConfig",
     "BagConfig",
+    "CDConfig",
     "CNNConfig",
     "ColumnsConfig",
     "Config",
+    "DEConfig",
     "DataConfig",
     "DistillConfig",
     "EASEConfig",
@@ -65,10 +77,14 @@ __all__ = [
     "GateConfig",
     "ItemItemConfig",
     "LSTMConfig",
+    "LossConfig",
     "MFConfig",
     "NeuralConfig",
     "PopularityConfig",
     "PretrainedConfig",
+    "RCEConfig",
+    "RDConfig",
+    "RRDConfig",
     "RecommenderConfig",
     "ScoringConfig",
     "SideTableConfig",
@@ -78,10 +94,12 @@ __all__ = [
     "SplitConfig",
     "Strict",
     "StudentConfig",
+    "TopologyConfig",
     "TrainableConfig",
     "TrainingConfig",
     "TransformerConfig",
     "TwoTowerConfig",
+    "UnKDConfig",
     "load_config",
     "parse_config",
 ]

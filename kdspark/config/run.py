@@ -1,11 +1,12 @@
-"""The whole night's configuration, and the sections that say how labels, distillation, scoring and evaluation work."""
+"""The whole night's configuration, and the sections that say how labels, scoring and evaluation work."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from kdspark.config.base import Strict
 from kdspark.config.data import DataConfig
+from kdspark.config.distill import DistillConfig
 from kdspark.config.models import (
     ALSConfig,
     EASEConfig,
@@ -34,40 +35,6 @@ class SoftLabelsConfig(Strict):
     mask_history: bool = True
     scoring_inputs: int = Field(0, ge=0)
     batch_size: int = Field(256, ge=1)
-
-
-class DistillConfig(Strict):
-    """loss = hard_weight * CE(hard) + lambda * T^2 * KL(teacher || student) on the candidates (Hinton et al., 2015).
-
-    Args:
-        lambda_: weight of the soft part (YAML key `lambda`); 0 trains the same student without distillation.
-        targets: "score": softmax(logits / T); "rank": p proportional to exp(-rank / rank_decay) over the teacher's
-            ordered top-K, zero on the tail, which teaches by being pushed down.
-        standardise: z-scores of the logits per row before the temperature ("score" only).
-        temperature: T, also divides the student's scores in the soft part.
-        candidates: softmax of the soft part over the row's "candidates", or the "catalogue" (full softmax).
-    """
-
-    lambda_: float = Field(1.0, ge=0, alias="lambda")
-    hard_weight: float = Field(1.0, ge=0)
-    temperature: float = Field(1.0, gt=0)
-    targets: Literal["score", "rank"] = "rank"
-    rank_decay: float = Field(10.0, gt=0)
-    standardise: bool = False
-    candidates: Literal["candidates", "catalogue"] = "candidates"
-
-    @model_validator(mode="after")
-    def _something_to_learn(self) -> "DistillConfig":
-        if self.lambda_ == 0 and self.hard_weight == 0:
-            raise ValueError("`lambda` and `hard_weight` are both 0: nothing to learn from")
-        return self
-
-    @model_validator(mode="after")
-    def _keys_of_the_targets(self) -> "DistillConfig":
-        self.refuse_idle(
-            ["standardise"] if self.targets == "rank" else ["rank_decay"], f"with `targets: {self.targets}`"
-        )
-        return self
 
 
 class ScoringConfig(Strict):

@@ -1,112 +1,50 @@
-"""What is minimised: modules that map a batch to their loss parts, so that they can be wrapped for several processes.
+"""What a student minimises: a module from batch to loss parts, so that it can be wrapped for several processes.
 
-Legend: B rows, L history length, W window, P positions, T targets, C candidates, S sampled items, N items, D dims.
+Legend: N items, D dims, E dims of the teacher.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from kdspark.config import DistillConfig, TrainingConfig
-from kdspark.distill.losses import entropy, hard_cross_entropy, kl_divergence, sampled_cross_entropy
-from kdspark.distill.targets import soft_targets
-from kdspark.errors import TrainingError
-from kdspark.models.batch import UserBatch
-from kdspark.models.history import align_left
+from kdspark.distill.batches import HARD, LOSS, SOFT, ExampleBatch
+from kdspark.distill.context import Context
+from kdspark.distill.hard import SOFTMAX_BYTES, hard_loss
+from kdspark.distill.soft import soft_loss
+from kdspark.distill.terms import Setting, Term, build_terms
+from kdspark.errors import ConfigError, TrainingError
 from kdspark.models.recommender import Recommender
-from kdspark.tables import PAD
 
-LOSS, HARD, SOFT = "loss", "hard", "soft"
-_SOFTMAX_BYTES = 5 * 4 + 1
-"""Per score of a full softmax: scores, masked scores, log-probabilities, gradients of two of them; a mask."""
-_SEEN_BYTES = 2 + 1
-"""Per window column and item: the running count, and whether it is positive."""
-
-
-@dataclass(frozen=True)
-class ExampleBatch:
-    """Training rows.
-
-    Args:
-        users: who, and what they had done before.
-        targets: int64 [B, T] item_idx, PAD where a row has fewer.
-        candidates: int64 [B, C], the teacher's top-K in order, then its sampled tail; PAD where missing.
-        logits: float32 [B, C], the teacher's scores of the candidates.
-    """
-
-    users: UserBatch
-    targets: Tensor
-    candidates: Tensor | None = None
-    logits: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.users)
-
-    def to(self, device: torch.device | str) -> "ExampleBatch":
-        """The same rows on another device."""
-        optional = [None if t is None else t.to(device) for t in (self.candidates, self.logits)]
-        return ExampleBatch(self.users.to(device), self.targets.to(device), *optional)
-
-
-class SequenceObjective(nn.Module):
-    """Next-item cross-entropy at every position of the users' histories, for causal encoders (SASRec's training).
-
-    A history longer than the model's window is cut into windows, so that each of its items but the first is a target
-    once. The batch's own targets are not used.
-
-    Args:
-        model: a causal model.
-        training: `negatives` and `label_smoothing` are read.
-        window: positions per window; the model's history length.
-        mask_history: leave the items before a position, unless they are its target, out of its full softmax: they
-            will not be recommended. False for logs in which users come back to items.
-    """
-
-    def __init__(self, model: Recommender, training: TrainingConfig, window: int, mask_history: bool = True) -> None:
-        super().__init__()
-        self.model, self.training_config, self.window = model, training, window
-        self.mask_history = mask_history
-
-    def step_bytes(self, rows: int) -> int:
-        """Least memory that the scores of a step with `rows` users take; 0 where the softmax is sampled."""
-        if self.training_config.negatives > 0:
-            return 0
-        per_item = _SOFTMAX_BYTES + (_SEEN_BYTES * self.window if self.mask_history else 0)
-        return rows * self.model.n_catalogue * per_item
-
-    def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
-        """{"loss", "hard"}, in nats."""
-        windows_XV, rows_X = cut_windows(batch.users.history, self.model.known_items, self.window)
-        inputs_XW, next_XW = windows_XV[:, :-1], windows_XV[:, 1:]
-        users = batch.users.take(rows_X)
-        users = UserBatch(users.user_idx, inputs_XW, users.codes, users.numbers, users.vector)
-        items_ND = self.model.encode_items()
-        positions_XWD = self.model.encode_positions(users, items_ND)
-        usable_XW = (inputs_XW != PAD) & (next_XW != PAD)
-        users_PD, targets_P1 = positions_XWD[usable_XW], next_XW[usable_XW][:, None]
-        scores_PN = None
-        if self.mask_history and self.training_config.negatives == 0:
-            scores_PN = (users_PD @ items_ND.T).float()
-            seen_PN = seen_before(inputs_XW, len(items_ND))[usable_XW].scatter_(1, targets_P1, False)
-            scores_PN = scores_PN.masked_fill(seen_PN, -torch.inf)
-        loss = hard_loss(users_PD, items_ND, targets_P1, scores_PN, self.training_config)
-        return {LOSS: loss, HARD: loss.detach()}
+_RANKING_BYTES = 4 + 1
+"""Per score of a catalogue that is ranked: scores without what is known, and a mask of it."""
 
 
 class ExampleObjective(nn.Module):
-    """hard_weight * CE + lambda * T^2 * KL(teacher || student), one row per training position.
+    """hard_weight * CE + lambda * T^2 * KL(teacher || student) + sum of weight * loss, one row per training position.
 
     In full softmaxes the row's own history is left out (it will never be recommended), unless it is a target or a
-    candidate. With lambda = 0 the candidates are not read.
+    candidate. What no part reads of the soft labels is not looked at.
 
     Args:
         model: the student (or any trainable teacher that is no causal encoder).
-        distill: weights, targets and temperature.
+        distill: weights, targets and temperature, and the further losses.
         training: `negatives` and `label_smoothing` are read.
         top_k: how many of the candidates are the teacher's ordered top; the rest is the tail.
         mask_history: leave the history out of full softmaxes; False where the history is the target too ("set").
+        teacher_items_NE: the teacher's item vectors, for losses on vectors.
+        seed: of the parameters that losses have themselves.
+
+    Attributes:
+        progress: share of the training that is done, 0 to 1; the trainer sets it before every step.
+
+    Raises:
+        ConfigError: a loss reads the teacher's vectors and there are none, or they are of another catalogue.
     """
+
+    teacher_items_NE: Tensor | None
 
     def __init__(
         self,
@@ -115,137 +53,86 @@ class ExampleObjective(nn.Module):
         training: TrainingConfig,
         top_k: int = 0,
         mask_history: bool = True,
+        teacher_items_NE: Tensor | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.model, self.distill, self.training_config = model, distill, training
-        self.top_k, self.mask_history = top_k, mask_history
+        self.top_k, self.mask_history, self.progress = top_k, mask_history, 0.0
+        self.register_buffer("teacher_items_NE", teacher_items_NE, persistent=False)
+        self.terms = nn.ModuleList(build_terms(_setting(model, distill, teacher_items_NE), seed))
 
     def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
-        """{"loss", "hard", "soft"}, each in nats; "soft" is the KL, without lambda and T^2.
+        """{"loss", "hard", "soft", and each further loss under its kind}, unweighted but for "loss"; the first three in
+        nats, "soft" being the KL without lambda and T^2.
 
         Raises:
-            TrainingError: lambda is positive and the batch has no soft labels.
+            TrainingError: the batch lacks soft labels, or the teacher's vectors, that a loss reads.
         """
-        if self.distill.lambda_ > 0 and (batch.candidates is None or batch.logits is None):
-            raise TrainingError("The training rows hold no soft labels.", "Run the soft_labels stage, or set lambda 0.")
-        items_ND = self.model.encode_items()
-        users_BD = self.model.encode_users(batch.users, items_ND)
-        scores_BN = self._full_scores(batch, users_BD, items_ND) if self._needs_full() else None
+        context = self._context(batch)
         parts: dict[str, Tensor] = {}
-        total = users_BD.new_zeros(())
+        total = context.users_BD.new_zeros(())
         if self.distill.hard_weight > 0:
-            parts[HARD] = hard_loss(users_BD, items_ND, batch.targets, scores_BN, self.training_config)
+            parts[HARD] = hard_loss(
+                context.users_BD, context.items_ND, batch.targets, context.scores_BN, self.training_config
+            )
             total = total + self.distill.hard_weight * parts[HARD]
         if self.distill.lambda_ > 0:
-            parts[SOFT] = self._soft(batch, users_BD, items_ND, scores_BN)
+            parts[SOFT] = soft_loss(context, self.distill, self.training_config.negatives)
             total = total + self.distill.lambda_ * self.distill.temperature**2 * parts[SOFT]
+        for term in self._terms():
+            parts[term.kind] = term(context)
+            total = total + term.weight * parts[term.kind]
         return {LOSS: total} | {name: part.detach() for name, part in parts.items()}
 
-    def step_bytes(self, rows: int) -> int:
-        """Least memory that the scores of a step with `rows` rows take; 0 where the softmax is sampled."""
-        return rows * self.model.n_catalogue * _SOFTMAX_BYTES if self._needs_full() else 0
+    def digest(self) -> str:
+        """What is minimised: equal objectives, equal digests."""
+        return f"examples:{self.distill.digest()}:{self.top_k}:{self.mask_history}"
 
-    def _needs_full(self) -> bool:
+    def step_bytes(self, rows: int) -> int:
+        """Least memory that the scores of a step with `rows` rows take; 0 where none scores the whole catalogue."""
+        softmax = SOFTMAX_BYTES if self._softmax_is_full() else 0
+        ranking = _RANKING_BYTES if any(term.ranks_catalogue for term in self._terms()) else 0
+        return rows * self.model.n_catalogue * (softmax + ranking)
+
+    def _softmax_is_full(self) -> bool:
         soft = self.distill.lambda_ > 0 and self.distill.candidates == "catalogue"
         return self.training_config.negatives == 0 and (self.distill.hard_weight > 0 or soft)
 
-    def _full_scores(self, batch: ExampleBatch, users_BD: Tensor, items_ND: Tensor) -> Tensor:
-        scores_BN = (users_BD @ items_ND.T).float()
-        if not self.mask_history:
-            return scores_BN
-        kept = [batch.targets]
-        if self.distill.lambda_ > 0 and batch.candidates is not None:
-            kept.append(batch.candidates)
-        return scores_BN.masked_fill(history_mask(batch.users.history, kept, scores_BN.shape[1]), -torch.inf)
+    def _context(self, batch: ExampleBatch) -> Context:
+        if not self.distill.reads_candidates:
+            batch = replace(batch, candidates=None, logits=None)
+        elif batch.candidates is None or batch.logits is None:
+            raise TrainingError(
+                "The training rows hold no soft labels.",
+                "Run the soft_labels stage, or set lambda 0 and remove the losses that read them.",
+            )
+        items_ND = self.model.encode_items()
+        return Context(
+            batch,
+            self.model.encode_users(batch.users, items_ND),
+            items_ND,
+            self.top_k,
+            self._softmax_is_full(),
+            self.mask_history,
+            self.progress,
+            self.teacher_items_NE,
+        )
 
-    def _soft(self, batch: ExampleBatch, users_BD: Tensor, items_ND: Tensor, scores_BN: Tensor | None) -> Tensor:
-        assert batch.candidates is not None
-        assert batch.logits is not None
-        candidates_BC, config = batch.candidates, self.distill
-        targets_BC = soft_targets(config, candidates_BC, batch.logits, self.top_k)
-        own_BC = scores_of(users_BD, items_ND, candidates_BC, scores_BN) / config.temperature
-        own_BC = own_BC.masked_fill(candidates_BC == PAD, -torch.inf)
-        if config.candidates == "candidates":
-            return kl_divergence(targets_BC, own_BC)
-        if scores_BN is not None:
-            rest = (scores_BN / config.temperature).logsumexp(dim=1, keepdim=True)
-        else:
-            rest = self._sampled_log_sum(candidates_BC, own_BC, users_BD, items_ND)
-        # cross-entropy with a given log-normaliser: sum p (log Z - s), a row without candidates counting nothing
-        has_target_B = (targets_BC > 0).any(dim=1)
-        losses_BC = targets_BC * torch.where(targets_BC > 0, rest - own_BC, 0.0)
-        cross = (losses_BC.sum(dim=1) * has_target_B).sum() / has_target_B.sum().clamp(min=1)
-        return cross - entropy(targets_BC)
-
-    def _sampled_log_sum(self, candidates_BC: Tensor, own_BC: Tensor, users_BD: Tensor, items_ND: Tensor) -> Tensor:
-        """log Z of the catalogue, estimated from the candidates (exactly) and the rest (uniform sample)."""
-        sampled_S = sample_items(len(items_ND), self.training_config.negatives, items_ND.device)
-        scores_BS = (users_BD @ items_ND[sampled_S].T).float() / self.distill.temperature
-        hits_BS = torch.zeros(scores_BS.shape, dtype=torch.bool, device=scores_BS.device)
-        for column_B in candidates_BC.unbind(dim=1):  # C is small; a [B, S, C] comparison would not be
-            hits_BS |= column_B[:, None] == sampled_S
-        correction = torch.log(torch.tensor(len(items_ND) / len(sampled_S)))
-        scores_BS = scores_BS.masked_fill(hits_BS, -torch.inf) + correction
-        return torch.cat([own_BC, scores_BS], dim=1).logsumexp(dim=1, keepdim=True)
+    def _terms(self) -> list[Term]:
+        return [cast(Term, term) for term in self.terms]
 
 
-def hard_loss(
-    users_BD: Tensor, items_ND: Tensor, targets_BT: Tensor, scores_BN: Tensor | None, training: TrainingConfig
-) -> Tensor:
-    """Cross-entropy of the targets: over the catalogue, or over `negatives` uniformly drawn items."""
-    if training.negatives == 0:
-        scores_BN = (users_BD @ items_ND.T).float() if scores_BN is None else scores_BN
-        return hard_cross_entropy(scores_BN, targets_BT, training.label_smoothing)
-    sampled_S = sample_items(len(items_ND), training.negatives, items_ND.device)
-    scores_BS = (users_BD @ items_ND[sampled_S].T).float()
-    own_BT = scores_of(users_BD, items_ND, targets_BT, None)
-    return sampled_cross_entropy(own_BT, targets_BT, scores_BS, sampled_S, len(items_ND))
-
-
-def scores_of(users_BD: Tensor, items_ND: Tensor, items_BC: Tensor, scores_BN: Tensor | None) -> Tensor:
-    """Scores [B, C] of each row's own items, from the full scores where there are any; PAD scores as item 0."""
-    if scores_BN is not None:
-        return scores_BN.gather(1, items_BC.clamp(min=0))
-    return torch.einsum("bd,bcd->bc", users_BD, items_ND[items_BC.clamp(min=0)]).float()
-
-
-def sample_items(n_items: int, size: int, device: torch.device) -> Tensor:
-    """Distinct items, uniformly drawn by torch's generator, `size` or all there are."""
-    return torch.randperm(n_items, device=device)[:size]
-
-
-def history_mask(history_BL: Tensor, kept: list[Tensor], n_items: int) -> Tensor:
-    """bool [B, N]: items of the history that are in none of `kept` (each [B, any])."""
-    rows = len(history_BL)
-    mask = torch.zeros(rows, n_items + 1, dtype=torch.bool, device=history_BL.device)  # last column: PAD and unknown
-    mask.scatter_(1, torch.where((history_BL >= 0) & (history_BL < n_items), history_BL, n_items), True)
-    for items in kept:
-        mask.scatter_(1, torch.where(items >= 0, items, n_items), False)
-    return mask[:, :n_items]
-
-
-def seen_before(inputs_XW: Tensor, n_items: int) -> Tensor:
-    """bool [X, W, N]: items among a window's inputs up to and including each position."""
-    counts = torch.zeros(*inputs_XW.shape, n_items + 1, dtype=torch.int16, device=inputs_XW.device)
-    known_XW = (inputs_XW >= 0) & (inputs_XW < n_items)
-    counts.scatter_(2, torch.where(known_XW, inputs_XW, n_items).unsqueeze(2), 1)
-    return counts.cumsum_(dim=1)[..., :n_items] > 0
-
-
-def cut_windows(history_BL: Tensor, known_items: int, window: int) -> tuple[Tensor, Tensor]:
-    """Histories as windows of `window` + 1 items, neighbours sharing one item, padded on the left.
-
-    Returns:
-        Windows [X, window + 1] with at least two items each, and the row each came from [X].
-    """
-    items_BL, lengths_B = align_left(history_BL, known_items, max(1, history_BL.shape[1]))
-    most = int(lengths_B.max()) if len(lengths_B) else 0
-    per_row = max(1, -(-(most - 1) // window))
-    last_BX = lengths_B[:, None] - 1 - window * torch.arange(per_row, device=history_BL.device)
-    columns_BXV = last_BX[:, :, None] + torch.arange(-window, 1, device=history_BL.device)
-    source_BXL = items_BL[:, None, :].expand(-1, per_row, -1)
-    windows_BXV = source_BXL.gather(2, columns_BXV.clamp(min=0, max=items_BL.shape[1] - 1))
-    windows_BXV = torch.where(columns_BXV >= 0, windows_BXV, PAD)
-    usable_BX = last_BX >= 1
-    rows_BX = torch.arange(len(history_BL), device=history_BL.device)[:, None].expand(-1, per_row)
-    return windows_BXV[usable_BX], rows_BX[usable_BX]
+def _setting(model: Recommender, distill: DistillConfig, teacher_items_NE: Tensor | None) -> Setting:
+    n_events = model.get_buffer("n_events")
+    if not distill.reads_vectors or teacher_items_NE is None:
+        return Setting(distill, n_events)
+    if len(teacher_items_NE) != model.n_catalogue:
+        raise ConfigError(
+            f"The teacher has vectors of {len(teacher_items_NE)} items, the student's catalogue has "
+            f"{model.n_catalogue}.",
+            "Encode the same night's items with both.",
+        )
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        student_dim = model.encode_items().shape[1]
+    return Setting(distill, n_events, student_dim, teacher_items_NE.shape[1])

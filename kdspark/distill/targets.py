@@ -16,6 +16,8 @@ def soft_targets(config: DistillConfig, candidates_BC: Tensor, logits_BC: Tensor
     """Probabilities [B, C] as the configuration says; PAD candidates get 0, a row of PAD sums to 0."""
     if config.targets == "rank":
         return rank_targets(candidates_BC, top_k, config.rank_decay)
+    if config.targets == "power":
+        return power_targets(candidates_BC, top_k, config.rank_shift)
     return score_targets(candidates_BC, logits_BC, config.temperature, config.standardise)
 
 
@@ -49,7 +51,22 @@ def rank_targets(candidates_BC: Tensor, top_k: int, decay: float) -> Tensor:
 
     Items of the tail have probability 0: they teach by being pushed down.
     """
-    columns = torch.arange(candidates_BC.shape[1], device=candidates_BC.device)
-    weights_C = torch.where(columns < top_k, torch.exp(-columns.to(torch.float32) / decay), 0.0)
+    return _targets_of_ranks(candidates_BC, top_k, torch.exp(-_ranks(candidates_BC) / decay))
+
+
+def power_targets(candidates_BC: Tensor, top_k: int, shift: float) -> Tensor:
+    """p proportional to 1 / (rank + shift), rank 0 for the teacher's best; zero beyond the first `top_k` columns.
+
+    It falls more slowly than an exponential of the ranks: for long tops.
+    """
+    return _targets_of_ranks(candidates_BC, top_k, 1 / (_ranks(candidates_BC) + shift))
+
+
+def _ranks(candidates_BC: Tensor) -> Tensor:
+    return torch.arange(candidates_BC.shape[1], device=candidates_BC.device, dtype=torch.float32)
+
+
+def _targets_of_ranks(candidates_BC: Tensor, top_k: int, weights_C: Tensor) -> Tensor:
+    weights_C = torch.where(_ranks(candidates_BC) < top_k, weights_C, 0.0)
     weights_BC = weights_C * (candidates_BC != PAD)
     return weights_BC / weights_BC.sum(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)

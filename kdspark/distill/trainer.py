@@ -1,9 +1,12 @@
 """The training loop: Adam with warm-up and cosine decay, early stopping on a validation metric, checkpoint and resume.
 
 Resuming is bit-equal to never having stopped: every random number of an epoch comes from (seed, epoch, rank), the
-learning rate from the step, and all else is in the checkpoint.
+learning rate from the step, and all else is in the checkpoint: the weights of the model, those that losses have
+themselves, and the optimiser's state.
 """
 
+import hashlib
+import json
 import logging
 import math
 from collections.abc import Callable, Iterable
@@ -19,8 +22,10 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from kdspark.config import TrainingConfig
+from kdspark.distill.batches import LOSS, ExampleBatch
 from kdspark.distill.checkpoint import load_checkpoint, save_checkpoint
-from kdspark.distill.objectives import LOSS, ExampleBatch, ExampleObjective, SequenceObjective
+from kdspark.distill.objectives import ExampleObjective
+from kdspark.distill.sequences import SequenceObjective
 from kdspark.errors import TrainingError
 from kdspark.models.recommender import Recommender
 from kdspark.ranking.hashing import splitmix64
@@ -131,7 +136,9 @@ class Trainer:
         for batch in self.epochs(epoch):
             if steps == self.steps_per_epoch:
                 raise TrainingError(f"Epoch {epoch + 1} has more than {steps} batches.", "Rebuild the training rows.")
-            rate = learning_rate(self.config, epoch * self.steps_per_epoch + steps, self._total_steps())
+            done = epoch * self.steps_per_epoch + steps
+            rate = learning_rate(self.config, done, self._total_steps())
+            self.objective.progress = done / self._total_steps()
             for name, part in self._step(module, batch.to(self.device), rate, epoch, steps).items():
                 sums[name] = sums.get(name, torch.zeros((), device=self.device)) + part
             steps += 1
@@ -185,7 +192,7 @@ class Trainer:
     def _save(self, result: TrainingResult, done: int) -> None:
         if self.folder is None or _rank() != 0:
             return
-        tensors = {f"model.{name}": tensor for name, tensor in self._model().state_dict().items()}
+        tensors = {f"objective.{name}": tensor for name, tensor in self.objective.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
@@ -196,7 +203,7 @@ class Trainer:
         if found is None or found[1].get("fingerprint") != self._key():
             return TrainingResult(), 0
         tensors, state = found
-        self._model().load_state_dict(_part(tensors, "model."))
+        self.objective.load_state_dict(_part(tensors, "objective."))
         self._best = {name: tensor.to(self.device) for name, tensor in _part(tensors, "best.").items()}
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _part(tensors, "optimizer.").items():
@@ -208,8 +215,10 @@ class Trainer:
         return TrainingResult(**state["result"]), int(state["done"])
 
     def _key(self) -> str:
-        facts = self.config.digest(), self.seed, self.steps_per_epoch
-        return ":".join(map(str, (*facts, self._model().n_params)))
+        """What a checkpoint must have been written under: settings, and the names and sizes of all that is trained."""
+        weights = {name: list(tensor.shape) for name, tensor in self.objective.state_dict().items()}
+        facts = self.config.digest(), self.objective.digest(), self.seed, self.steps_per_epoch, weights
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _total_steps(self) -> int:
         return self.config.epochs * self.steps_per_epoch
@@ -243,7 +252,8 @@ def _wrap(objective: nn.Module, device: str) -> nn.Module:
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return objective
     ids = [torch.device(device)] if device.startswith("cuda") else None
-    return DistributedDataParallel(objective, device_ids=ids)
+    # buffers are constants (features, the teacher's vectors): nothing to send round in every step
+    return DistributedDataParallel(objective, device_ids=ids, broadcast_buffers=False)
 
 
 def _broadcast(metric: float, device: str) -> float:

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from kdspark.config import DistillConfig, TrainingConfig
-from kdspark.distill.objectives import ExampleBatch, ExampleObjective, SequenceObjective, cut_windows, history_mask
+from kdspark.distill.batches import ExampleBatch
+from kdspark.distill.objectives import ExampleObjective
 from kdspark.distill.targets import rank_targets
-from kdspark.errors import TrainingError
+from kdspark.errors import ConfigError, TrainingError
 from kdspark.models.recommender import Recommender
 from tests.models import zoo
 
@@ -100,46 +101,104 @@ def test_soft_labels_are_required_where_lambda_asks_for_them() -> None:
         ExampleObjective(zoo.ZOO["gru"](), distill(**{"lambda": 1.0}), FULL)(plain)
 
 
-def test_history_mask_by_hand() -> None:
-    mask = history_mask(torch.tensor([[-1, 1, 2, 99]]), [torch.tensor([[2, -1]])], 4)
-    assert mask.tolist() == [[False, True, False, False]]
+def losses(*kinds: str, **values: object) -> DistillConfig:
+    return distill(losses=[{"kind": kind, "weight": 2.0 + index} for index, kind in enumerate(kinds)], **values)
 
 
-def test_windows_by_hand() -> None:
-    history = torch.tensor([[-1, 0, 1, 2, 3, 4, 5], [-1, -1, -1, -1, 7, -1, 8], [-1] * 6 + [9]])
-    windows, source = cut_windows(history, 30, 3)
-    found = {(int(row), tuple(window)) for row, window in zip(source, windows.tolist(), strict=True)}
-    assert found == {(0, (2, 3, 4, 5)), (0, (-1, 0, 1, 2)), (1, (-1, -1, 7, 8))}
+def teacher_items() -> torch.Tensor:
+    return torch.randn(zoo.N_ITEMS, 6, generator=torch.Generator().manual_seed(2))
 
 
-def test_sequence_objective_is_the_mean_over_all_positions() -> None:
-    model = zoo.ZOO["transformer"]()
-    users = zoo.batch(4, length=6)
-    batch = ExampleBatch(users, torch.full((4, 1), -1))
-    found = SequenceObjective(model, FULL, window=6, mask_history=False)(batch)["loss"]
-    items_ND, losses = model.encode_items(), []
-    for row in range(4):
-        for end in range(1, 6):
-            if users.history[row, end - 1] < 0:
-                continue
-            prefix = dataclasses.replace(users.take(slice(row, row + 1)), history=users.history[row : row + 1, :end])
-            scores = model.encode_users(prefix, items_ND) @ items_ND.T
-            losses.append(F.cross_entropy(scores, users.history[row, end : end + 1]))
-    torch.testing.assert_close(found, torch.stack(losses).mean(), rtol=1e-4, atol=1e-5)
+def with_vectors() -> ExampleBatch:
+    return dataclasses.replace(rows(), teacher_vectors=torch.randn(4, 6, generator=torch.Generator().manual_seed(3)))
 
 
-def test_sequence_softmax_leaves_seen_items_out() -> None:
-    model = zoo.ZOO["gru"]()
-    history = torch.tensor([[3, 7, 3, 9]])  # the third item is a repeat: a target stays in its own softmax
-    users = dataclasses.replace(zoo.batch(1, length=4), history=history)
-    batch = ExampleBatch(users, torch.full((1, 1), -1))
-    found = SequenceObjective(model, FULL, window=6)(batch)["loss"]
-    items_ND, losses = model.encode_items(), []
-    for end, masked in ((1, [3]), (2, [7]), (3, [3, 7])):
-        scores = model.encode_users(dataclasses.replace(users, history=history[:, :end]), items_ND) @ items_ND.T
-        scores[0, masked] = -torch.inf
-        losses.append(F.cross_entropy(scores, history[:, end]))
-    torch.testing.assert_close(found, torch.stack(losses).mean())
+SCORED, VECTOR = ("rd", "cd", "rrd", "unkd", "rce"), ("de", "topology")
+
+
+def test_the_loss_is_the_weighted_sum_of_all_parts() -> None:
+    config = losses(*SCORED, *VECTOR, hard_weight=0.5, temperature=2.0, **{"lambda": 3.0})
+    objective = ExampleObjective(zoo.ZOO["bag"](), config, FULL, 2, teacher_items_NE=teacher_items())
+    parts = objective(with_vectors())
+    assert list(parts) == ["loss", "hard", "soft", *SCORED, *VECTOR]
+    expected = 0.5 * parts["hard"] + 3 * 4 * parts["soft"]
+    for index, kind in enumerate((*SCORED, *VECTOR)):
+        expected = expected + (2 + index) * parts[kind]
+    torch.testing.assert_close(parts["loss"].detach(), expected)
+    assert all(not part.requires_grad for name, part in parts.items() if name != "loss")
+
+
+@pytest.mark.parametrize("negatives", [0, 8])
+def test_losses_alone_train_the_student(negatives: int) -> None:
+    torch.manual_seed(0)
+    model = zoo.ZOO["gru"]().train()
+    config = losses(*SCORED, hard_weight=0.0)
+    objective = ExampleObjective(model, config, TrainingConfig(negatives=negatives), 2)
+    parts = objective(rows())
+    assert set(parts) == {"loss", *SCORED}
+    parts["loss"].backward()
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        assert torch.isfinite(parameter.grad).all()
+
+
+def test_what_is_not_configured_draws_nothing() -> None:
+    """Training without further losses is to the last bit what it was before there were any."""
+    config = distill(candidates="catalogue", **{"lambda": 1.0})
+    objective = ExampleObjective(zoo.ZOO["bag"](), config, TrainingConfig(negatives=8), 2)
+    assert objective.state_dict().keys() == {f"model.{name}" for name in objective.model.state_dict()}
+    torch.manual_seed(4)
+    objective(rows())
+    left = torch.rand(1)
+    torch.manual_seed(4)
+    torch.randperm(zoo.N_ITEMS), torch.randperm(zoo.N_ITEMS)  # the hard and the soft part's samples
+    assert torch.equal(torch.rand(1), left)
+
+
+def test_equal_seeds_make_equal_objectives() -> None:
+    config = losses(*SCORED, *VECTOR)
+    made = []
+    for seed in (1, 1, 2):
+        objective = ExampleObjective(zoo.ZOO["bag"](), config, FULL, 2, teacher_items_NE=teacher_items(), seed=seed)
+        torch.manual_seed(0)
+        made.append((objective.state_dict(), objective(with_vectors())))
+    (first, first_parts), (second, second_parts), (other, _) = made
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert all(torch.equal(first_parts[name], second_parts[name]) for name in first_parts)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_vectors_of_a_teacher_are_constants_that_follow_the_device_and_are_not_saved() -> None:
+    objective = ExampleObjective(zoo.ZOO["bag"](), losses("de"), FULL, 2, teacher_items_NE=teacher_items())
+    assert "teacher_items_NE" in dict(objective.named_buffers())
+    assert "teacher_items_NE" not in objective.state_dict()
+    assert any(name.startswith("terms.0.") for name, _ in objective.named_parameters())
+
+
+def test_what_a_loss_reads_must_be_there() -> None:
+    model, batch = zoo.ZOO["bag"](), rows()
+    plain = ExampleBatch(batch.users, batch.targets)
+    with pytest.raises(TrainingError, match="no soft labels"):
+        ExampleObjective(model, losses("rrd"), FULL)(plain)
+    with pytest.raises(ConfigError, match="de needs the teacher's vectors"):
+        ExampleObjective(model, losses("de"), FULL)
+    with pytest.raises(ConfigError, match="vectors of 3 items, the student's catalogue has 30"):
+        ExampleObjective(model, losses("de"), FULL, teacher_items_NE=torch.ones(3, 2))
+    objective = ExampleObjective(model, losses("topology"), FULL, teacher_items_NE=teacher_items())
+    with pytest.raises(TrainingError, match="no vectors of the teacher"):
+        objective(plain)
+    assert set(objective(dataclasses.replace(plain, teacher_vectors=torch.ones(4, 6)))) == {"loss", "hard", "topology"}
+
+
+def test_digests_tell_objectives_apart() -> None:
+    model = zoo.ZOO["bag"]()
+    digests = {
+        ExampleObjective(model, config, FULL, top_k, masked).digest()
+        for config in (distill(), losses("rd"), losses("rrd"))
+        for top_k in (2, 3)
+        for masked in (True, False)
+    }
+    assert len(digests) == 12
 
 
 def test_step_bytes_count_the_scores_of_the_catalogue() -> None:
@@ -149,6 +208,9 @@ def test_step_bytes_count_the_scores_of_the_catalogue() -> None:
     assert ExampleObjective(model, distill(), FULL).step_bytes(10) == 10 * n * 21
     assert ExampleObjective(model, soft_only, FULL).step_bytes(10) == 0  # softmax over the row's candidates alone
     assert ExampleObjective(model, distill(), sampled).step_bytes(10) == 0
-    assert SequenceObjective(model, FULL, 5).step_bytes(10) == 10 * n * (21 + 5 * 3)
-    assert SequenceObjective(model, FULL, 5, mask_history=False).step_bytes(10) == 10 * n * 21
-    assert SequenceObjective(model, sampled, 5).step_bytes(10) == 0
+    # Ranking the catalogue takes its scores once more, without gradients.
+    assert ExampleObjective(model, losses("rce"), sampled).step_bytes(10) == 10 * n * 5
+    assert ExampleObjective(model, losses("rce"), FULL).step_bytes(10) == 10 * n * 26
+    pooled = distill(losses=[{"kind": "rce", "pool": 16}], hard_weight=0.0)
+    assert ExampleObjective(model, pooled, FULL).step_bytes(10) == 0
+    assert ExampleObjective(model, losses("rd", "unkd", hard_weight=0.0), FULL).step_bytes(10) == 0

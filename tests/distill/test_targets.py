@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdspark.config import DistillConfig
-from kdspark.distill.targets import rank_targets, score_targets, soft_targets
+from kdspark.distill.targets import power_targets, rank_targets, score_targets, soft_targets
 
 CANDIDATES = torch.tensor([[5, 2, 9, 7], [1, -1, 3, -1], [-1, -1, -1, -1]])
 LOGITS = torch.tensor([[4.0, 2.0, 1.0, -3.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
@@ -17,6 +17,12 @@ def test_rank_targets_by_hand() -> None:
     p = rank_targets(CANDIDATES, top_k=3, decay=2.0)
     w = [1.0, math.exp(-0.5), math.exp(-1.0)]
     expected = torch.tensor([[x / sum(w) for x in w] + [0.0], [1 / (1 + w[2]), 0, w[2] / (1 + w[2]), 0], [0.0] * 4])
+    torch.testing.assert_close(p, expected)
+
+
+def test_power_targets_by_hand() -> None:
+    p = power_targets(CANDIDATES, top_k=3, shift=2.0)  # weights 1/2, 1/3, 1/4, then nothing
+    expected = torch.tensor([[6 / 13, 4 / 13, 3 / 13, 0.0], [2 / 3, 0, 1 / 3, 0], [0.0] * 4])
     torch.testing.assert_close(p, expected)
 
 
@@ -43,5 +49,7 @@ def test_constant_logits_are_uniform_when_standardised() -> None:
 def test_the_configuration_chooses() -> None:
     rank = DistillConfig.model_validate({"targets": "rank", "rank_decay": 3.0})
     score = DistillConfig.model_validate({"targets": "score", "temperature": 4.0, "standardise": True})
+    power = DistillConfig.model_validate({"targets": "power", "rank_shift": 3.0})
+    assert torch.equal(soft_targets(power, CANDIDATES, LOGITS, 2), power_targets(CANDIDATES, 2, 3.0))
     assert torch.equal(soft_targets(rank, CANDIDATES, LOGITS, 2), rank_targets(CANDIDATES, 2, 3.0))
     assert torch.equal(soft_targets(score, CANDIDATES, LOGITS, 2), score_targets(CANDIDATES, LOGITS, 4.0, True))

@@ -1,15 +1,17 @@
 """The training loop: it learns, stops, resumes to the bit, and refuses what is not finite."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
 from kdspark.config import DistillConfig, TrainableConfig, TrainingConfig
+from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.checkpoint import load_checkpoint, save_checkpoint
-from kdspark.distill.objectives import ExampleBatch, ExampleObjective, SequenceObjective
+from kdspark.distill.objectives import ExampleObjective
+from kdspark.distill.sequences import SequenceObjective
 from kdspark.distill.trainer import Trainer, learning_rate
 from kdspark.errors import TrainingError
 from kdspark.models.batch import FeatureSizes, UserBatch
@@ -129,6 +131,72 @@ def test_resumed_training_equals_uninterrupted_to_the_bit(tmp_path: Path) -> Non
     assert ran == [{k: v for k, v in row.items() if k != "seconds"} for row in expected.curve]
     for name, tensor in whole.objective.model.state_dict().items():
         assert torch.equal(second.objective.model.state_dict()[name], tensor)
+
+
+KINDS = ("rd", "cd", "rrd", "unkd", "rce", "de", "topology")
+
+
+def _distilled(kinds: Sequence[str] = KINDS, **options: object) -> Trainer:
+    """Losses with experts, groups and draws, of a random teacher."""
+    config = small("bag", epochs=6)
+    model = build_model(config, ROWS, zoo.N_ITEMS, zoo.items(), FeatureSizes(), seed=2)
+    generator = torch.Generator().manual_seed(9)
+    teacher, users = (torch.randn(rows, 12, generator=generator) for rows in (zoo.N_ITEMS, ROWS))
+    rows = data()
+    candidates = (rows.targets + torch.arange(1, 9)) % zoo.N_ITEMS
+    logits = torch.arange(8, 0, -1).float().expand(ROWS, 8)
+    distill = DistillConfig.model_validate({"lambda": 0.0, "losses": [{"kind": kind, "weight": 0.1} for kind in kinds]})
+
+    def labelled(epoch: int) -> Iterator[ExampleBatch]:
+        for part in torch.randperm(ROWS, generator=torch.Generator().manual_seed(epoch)).split(8):
+            yield ExampleBatch(rows.users.take(part), rows.targets[part], candidates[part], logits[part], users[part])
+
+    objective = ExampleObjective(model, distill, config.training, 4, teacher_items_NE=teacher, seed=2)
+    return Trainer(objective, labelled, 3, config.training, seed=11, **options)  # type: ignore[arg-type]
+
+
+def test_losses_with_weights_of_their_own_resume_to_the_bit(tmp_path: Path) -> None:
+    whole, killed, resumed = (
+        _distilled(validate=hit_rate),
+        *(_distilled(validate=hit_rate, folder=tmp_path) for _ in "ab"),
+    )
+    expected = whole.fit()
+    labelled = killed.epochs
+
+    def until_killed(epoch: int) -> Iterator[ExampleBatch]:
+        if epoch == 3:
+            raise _KilledError
+        yield from labelled(epoch)
+
+    killed.epochs = until_killed
+    with pytest.raises(_KilledError):
+        killed.fit()
+    found = resumed.fit()
+    ran, due = ([{k: v for k, v in row.items() if k != "seconds"} for row in run.curve] for run in (found, expected))
+    assert ran == due
+    assert set(due[0]) >= {"hard", *KINDS}
+    assert "soft" not in due[0]
+    state = resumed.objective.state_dict()
+    for name, tensor in whole.objective.state_dict().items():
+        assert torch.equal(state[name], tensor), name
+    start = _distilled().objective.state_dict()
+    assert all(not torch.equal(start[name], state[name]) for name in start if name.endswith("into_GDH"))
+    assert due[-1]["de"] < due[0]["de"]
+
+
+def test_progress_is_the_share_of_the_steps_done() -> None:
+    seen: list[float] = []
+    trainer = _distilled()
+    trainer.objective.register_forward_pre_hook(lambda module, _: seen.append(module.progress))
+    trainer.fit()
+    assert seen == pytest.approx([step / 18 for step in range(18)])
+
+
+@pytest.mark.parametrize("others", [KINDS[:-1], ("cd",)])
+def test_a_checkpoint_of_other_losses_is_not_used(tmp_path: Path, others: tuple[str, ...]) -> None:
+    _distilled(KINDS if len(others) > 1 else ("rd",), folder=tmp_path, stop_after=1).fit()
+    curve = _distilled(others, folder=tmp_path, stop_after=2).fit().curve
+    assert set(curve[0]) - {"epoch", "loss", "hard", "learning_rate", "seconds"} == set(others)
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from kdspark.config import BagConfig, DistillConfig, TrainingConfig
-from kdspark.distill.objectives import ExampleBatch, ExampleObjective
+from kdspark.distill.batches import ExampleBatch
+from kdspark.distill.objectives import ExampleObjective
 from kdspark.distill.trainer import Trainer
 from kdspark.models.batch import FeatureSizes, UserBatch
 from kdspark.models.build import build_model
@@ -18,19 +19,24 @@ from tests.models import zoo
 WORLD = 2
 CONFIG = BagConfig(dim=8, dropout=0.2, training=TrainingConfig(epochs=6, learning_rate=0.02, patience=2))
 
+DISTILL = DistillConfig.model_validate({"lambda": 0.0, "losses": [{"kind": "rrd"}, {"kind": "de", "rows": "users"}]})
+TEACHER = torch.randn(zoo.N_ITEMS, 6, generator=torch.Generator().manual_seed(4))
+
 
 def _rows(rank: int) -> ExampleBatch:
     start = torch.arange(8)[:, None] + 8 * rank
     empty = torch.zeros(8, 0)
     users = UserBatch(start[:, 0], start, empty.long(), empty, empty)
-    return ExampleBatch(users, (start + 1) % zoo.N_ITEMS)
+    candidates = (start + torch.arange(1, 7)) % zoo.N_ITEMS
+    logits = torch.arange(6, 0, -1).float().expand(8, 6)
+    return ExampleBatch(users, (start + 1) % zoo.N_ITEMS, candidates, logits, TEACHER[start[:, 0]])
 
 
 def _train(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD)
     model = build_model(CONFIG, 16, zoo.N_ITEMS, zoo.items(), FeatureSizes(), seed=1)
-    objective = ExampleObjective(model, DistillConfig.model_validate({"lambda": 0.0}), CONFIG.training)
+    objective = ExampleObjective(model, DISTILL, CONFIG.training, 4, teacher_items_NE=TEACHER, seed=1)
     metrics = iter([0.1, 0.5, 0.3, 0.2, 0.9, 0.9])  # asked of rank 0 alone: stops after four, keeps the second
 
     def validate(_: object) -> float:
@@ -43,7 +49,7 @@ def _train(rank: int, folder: str) -> None:
     checkpoints = Path(folder) / f"checkpoints-{rank}"
     result = Trainer(objective, epochs, 1, CONFIG.training, 3, validate, checkpoints).fit()
     facts = {"best": result.best_epoch, "ran": len(result.curve), "saved": checkpoints.exists()}
-    torch.save((facts, model.state_dict()), f"{folder}/rank{rank}.pt")
+    torch.save((facts, objective.state_dict()), f"{folder}/rank{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -53,7 +59,11 @@ def test_two_ranks_end_with_the_same_model(tmp_path: Path) -> None:
     (facts_0, weights_0), (facts_1, weights_1) = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(WORLD))
     assert facts_0 == {"best": 2, "ran": 4, "saved": True}
     assert facts_1 == {"best": 2, "ran": 4, "saved": False}  # only rank 0 writes
-    start = build_model(CONFIG, 16, zoo.N_ITEMS, zoo.items(), FeatureSizes(), seed=1).state_dict()
+    model = build_model(CONFIG, 16, zoo.N_ITEMS, zoo.items(), FeatureSizes(), seed=1)
+    objective = ExampleObjective(model, DISTILL, CONFIG.training, 4, teacher_items_NE=TEACHER, seed=1)
+    start = objective.state_dict()
+    assert weights_0.keys() == weights_1.keys() == start.keys()
     for name, tensor in weights_0.items():
         assert torch.equal(weights_1[name], tensor)
-    assert any(not torch.equal(start[name], tensor) for name, tensor in weights_0.items())
+    for part in ("model.", "terms."):
+        assert any(not torch.equal(start[name], weights_0[name]) for name in start if name.startswith(part))

@@ -31,13 +31,18 @@ def test_refit_repeats_the_epochs_found_and_scores_with_the_new_model(spark: Spa
     assert set(rows["model_version"]) == {version}
 
 
-def test_student_on_two_processes(spark: SparkSession, tmp_path: Path) -> None:
+def test_student_on_two_processes_with_every_loss_on_soft_labels(spark: SparkSession, tmp_path: Path) -> None:
     config = small_config(small_log(tmp_path, users=50))
     config["student"]["training"] = {**config["student"]["training"], "num_processes": 2}
     config["teacher"] = {"kind": "ease"}
+    kinds = ["rd", "cd", "rrd", "unkd", "rce"]
+    config["distill"] = {"lambda": 0, "losses": [{"kind": kind, "weight": 0.2} for kind in kinds]}
     runner = night(spark, tmp_path / "root", config)
     curve = read_json(runner.output("train_student") / "model" / "training.json")["curve"]
     assert curve[-1]["loss"] < curve[0]["loss"]
+    assert set(kinds) < set(curve[0])
+    plain = read_json(runner.output("train_plain") / "model" / "training.json")["curve"]
+    assert not set(kinds) & set(plain[0])
 
 
 @pytest.mark.parametrize("student", ["mf", "bag"])

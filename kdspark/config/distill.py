@@ -1,0 +1,70 @@
+"""How the student learns: hard labels, soft labels, and any weighted sum of further distillation losses."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from kdspark.config.base import Strict
+from kdspark.config.losses import LossConfig
+
+
+class DistillConfig(Strict):
+    """loss = hard_weight * CE(hard) + lambda * T^2 * KL(teacher || student) + sum of weight * loss over `losses`.
+
+    The KL is on the candidates (Hinton et al., 2015). With lambda 0 and no `losses` nothing is distilled.
+
+    Args:
+        lambda_: weight of the soft part (YAML key `lambda`).
+        targets: "score": softmax(logits / T); the others take the teacher's ordered top-K, rank 0 the best, and are
+            zero on the tail, which teaches by being pushed down: "rank": p proportional to exp(-rank / rank_decay);
+            "power": p proportional to 1 / (rank + rank_shift).
+        standardise: z-scores of the logits per row before the temperature ("score" only).
+        temperature: T, also divides the student's scores in the soft part.
+        candidates: softmax of the soft part over the row's "candidates", or the "catalogue" (full softmax).
+        losses: further losses, each kind once.
+    """
+
+    lambda_: float = Field(1.0, ge=0, alias="lambda")
+    hard_weight: float = Field(1.0, ge=0)
+    temperature: float = Field(1.0, gt=0)
+    targets: Literal["score", "rank", "power"] = "rank"
+    rank_decay: float = Field(10.0, gt=0)
+    rank_shift: float = Field(5.0, gt=0)
+    standardise: bool = False
+    candidates: Literal["candidates", "catalogue"] = "candidates"
+    losses: list[LossConfig] = []
+
+    @property
+    def distils(self) -> bool:
+        """Whether anything comes from a teacher."""
+        return self.lambda_ > 0 or bool(self.losses)
+
+    @property
+    def reads_candidates(self) -> bool:
+        """Whether the soft labels' candidates and logits are needed."""
+        return self.lambda_ > 0 or any(loss.reads == "candidates" for loss in self.losses)
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether the teacher's vectors are needed."""
+        return any(loss.reads == "vectors" for loss in self.losses)
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> "DistillConfig":
+        if not self.distils and self.hard_weight == 0:
+            raise ValueError("`lambda` and `hard_weight` are both 0, without `losses`: nothing to learn from")
+        return self
+
+    @model_validator(mode="after")
+    def _each_kind_once(self) -> "DistillConfig":
+        kinds = [loss.kind for loss in self.losses]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError("`losses` holds one kind twice")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_of_the_targets(self) -> "DistillConfig":
+        own = {"score": "standardise", "rank": "rank_decay", "power": "rank_shift"}
+        idle = [key for targets, key in own.items() if targets != self.targets]
+        self.refuse_idle(idle, f"with `targets: {self.targets}`")
+        return self

@@ -1,0 +1,130 @@
+"""What the parts of a loss share in one step: vectors, scores and draws, each computed when first asked for.
+
+Legend: B rows, L history length, C candidates, N items, S sampled items, R items, D dims, E dims of the teacher.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from kdspark.distill.batches import ExampleBatch
+from kdspark.distill.scores import history_mask, sample_items, sampled_mask, scores_of
+from kdspark.tables import PAD
+
+
+@dataclass
+class Context:
+    """One step.
+
+    Args:
+        batch: the rows; without candidates and logits where nothing reads them.
+        users_BD, items_ND: the student's vectors.
+        top_k: how many of the candidates are the teacher's ordered top.
+        catalogue: whether the scores of the whole catalogue are computed, with their gradient; then all others are
+            taken from them.
+        mask_history: whether the row's history, unless a target or a candidate, is out of the catalogue.
+        progress: share of the training that is done.
+        teacher_items_NE: the teacher's item vectors.
+    """
+
+    batch: ExampleBatch
+    users_BD: Tensor
+    items_ND: Tensor
+    top_k: int = 0
+    catalogue: bool = False
+    mask_history: bool = True
+    progress: float = 0.0
+    teacher_items_NE: Tensor | None = None
+
+    @property
+    def candidates_BC(self) -> Tensor:
+        """The teacher's top-K in order, then the tail; PAD where missing."""
+        assert self.batch.candidates is not None
+        return self.batch.candidates
+
+    @property
+    def logits_BC(self) -> Tensor:
+        """The teacher's scores of the candidates."""
+        assert self.batch.logits is not None
+        return self.batch.logits
+
+    @property
+    def present_BC(self) -> Tensor:
+        """bool: which candidates there are."""
+        return self.candidates_BC != PAD
+
+    @cached_property
+    def teacher_order_BC(self) -> Tensor:
+        """Columns of the candidates, the one that the teacher scores highest first, missing ones last."""
+        known_BC = torch.where(self.present_BC, self.logits_BC, -torch.inf)
+        return known_BC.argsort(dim=1, descending=True, stable=True)
+
+    @cached_property
+    def scores_BN(self) -> Tensor | None:
+        """The student's scores of the catalogue, -inf for history left out; None unless `catalogue`."""
+        return self._mask((self.users_BD @ self.items_ND.T).float()) if self.catalogue else None
+
+    @cached_property
+    def candidate_scores_BC(self) -> Tensor:
+        """The student's scores of the candidates; PAD scores as item 0."""
+        return self.scores(self.candidates_BC)
+
+    def scores(self, items_BR: Tensor) -> Tensor:
+        """The student's scores of each row's own items; PAD scores as item 0."""
+        return scores_of(self.users_BD, self.items_ND, items_BR, self.scores_BN)
+
+    def sampled(self, size: int) -> tuple[Tensor, Tensor]:
+        """Items [S] drawn uniformly for the whole batch; their scores [B, S], without gradient, -inf for known ones.
+
+        What a user already did is known: targets, and, with `mask_history`, the history; not if it is a candidate. The
+        teacher does not recommend it, so that the student is not held to rank it below the teacher's items.
+        """
+        n_items = len(self.items_ND)
+        items_S = sample_items(n_items, size, self.items_ND.device)
+        known_BS = sampled_mask(items_S, self._known(), n_items) & ~sampled_mask(items_S, self.candidates_BC, n_items)
+        with torch.no_grad():
+            scores_BS = (self.users_BD @ self.items_ND[items_S].T).float()
+        return items_S, scores_BS.masked_fill(known_BS, -torch.inf)
+
+    def highest(self, size: int, pool: int) -> tuple[Tensor, Tensor]:
+        """The items [B, R] that the student scores highest, its best first, and their scores, without gradient.
+
+        Known items (see `sampled`) are left out.
+
+        Args:
+            size: R, at most; PAD with a score of -inf where there are fewer.
+            pool: look among so many uniformly drawn items and the candidates; 0 looks in the whole catalogue.
+        """
+        if pool:
+            return self._highest_of_pool(size, pool)
+        best_BR = self._ranking().topk(min(size, len(self.items_ND)), dim=1)
+        return torch.where(torch.isfinite(best_BR.values), best_BR.indices, PAD), best_BR.values
+
+    def _highest_of_pool(self, size: int, pool: int) -> tuple[Tensor, Tensor]:
+        items_S, scores_BS = self.sampled(pool)
+        twice_BS = sampled_mask(items_S, self.candidates_BC, len(self.items_ND))
+        own_BC = torch.where(self.present_BC, self.candidate_scores_BC.detach(), -torch.inf)
+        scores_BP = torch.cat([own_BC, scores_BS.masked_fill(twice_BS, -torch.inf)], dim=1)
+        best_BR = scores_BP.topk(min(size, scores_BP.shape[1]), dim=1)
+        width, place_BR = own_BC.shape[1], best_BR.indices
+        from_row_BR = self.candidates_BC.gather(1, place_BR.clamp(max=width - 1))
+        items_BR = torch.where(place_BR < width, from_row_BR, items_S[(place_BR - width).clamp(min=0)])
+        return torch.where(torch.isfinite(best_BR.values), items_BR, PAD), best_BR.values
+
+    def _ranking(self) -> Tensor:
+        with torch.no_grad():
+            scores_BN = (self.users_BD @ self.items_ND.T).float() if self.scores_BN is None else self.scores_BN.detach()
+            known_BN = history_mask(self._known(), [self.candidates_BC], len(self.items_ND))
+            return scores_BN.masked_fill(known_BN, -torch.inf)
+
+    def _known(self) -> Tensor:
+        targets_BT = self.batch.targets
+        return torch.cat([self.batch.users.history, targets_BT], dim=1) if self.mask_history else targets_BT
+
+    def _mask(self, scores_BN: Tensor) -> Tensor:
+        if not self.mask_history:
+            return scores_BN
+        kept = [self.batch.targets] + ([] if self.batch.candidates is None else [self.batch.candidates])
+        return scores_BN.masked_fill(history_mask(self.batch.users.history, kept, scores_BN.shape[1]), -torch.inf)

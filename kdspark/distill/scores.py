@@ -1,0 +1,39 @@
+"""Scores of some items, and which items take part.
+
+Legend: B rows, L history length, C candidates, S sampled items, N items, D dims.
+"""
+
+import torch
+from torch import Tensor
+
+
+def scores_of(users_BD: Tensor, items_ND: Tensor, items_BC: Tensor, scores_BN: Tensor | None) -> Tensor:
+    """Scores [B, C] of each row's own items, from the full scores where there are any; PAD scores as item 0."""
+    if scores_BN is not None:
+        return scores_BN.gather(1, items_BC.clamp(min=0))
+    return torch.einsum("bd,bcd->bc", users_BD, items_ND[items_BC.clamp(min=0)]).float()
+
+
+def sample_items(n_items: int, size: int, device: torch.device) -> Tensor:
+    """Distinct items, uniformly drawn by torch's generator, `size` or all there are."""
+    return torch.randperm(n_items, device=device)[:size]
+
+
+def history_mask(history_BL: Tensor, kept: list[Tensor], n_items: int) -> Tensor:
+    """bool [B, N]: items of the history that are in none of `kept` (each [B, any])."""
+    rows = len(history_BL)
+    mask = torch.zeros(rows, n_items + 1, dtype=torch.bool, device=history_BL.device)  # last column: PAD and unknown
+    mask.scatter_(1, torch.where((history_BL >= 0) & (history_BL < n_items), history_BL, n_items), True)
+    for items in kept:
+        mask.scatter_(1, torch.where(items >= 0, items, n_items), False)
+    return mask[:, :n_items]
+
+
+def sampled_mask(sampled_S: Tensor, items_BL: Tensor, n_items: int) -> Tensor:
+    """bool [B, S]: which of the items sampled for the whole batch are among a row's items."""
+    size = len(sampled_S)
+    column_N = torch.full((n_items + 1,), size, dtype=torch.int64, device=sampled_S.device)  # last row: PAD and unknown
+    column_N[sampled_S] = torch.arange(size, device=sampled_S.device)
+    columns_BL = column_N[torch.where((items_BL >= 0) & (items_BL < n_items), items_BL, n_items)]
+    mask = torch.zeros(len(items_BL), size + 1, dtype=torch.bool, device=sampled_S.device)
+    return mask.scatter_(1, columns_BL, True)[:, :size]

@@ -1,0 +1,70 @@
+"""The objective of causal encoders: they learn from every position of whole histories.
+
+Legend: B users, L history length, W window, X windows, P positions, N items, D dims.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from kdspark.config import TrainingConfig
+from kdspark.distill.batches import HARD, LOSS, ExampleBatch
+from kdspark.distill.hard import SOFTMAX_BYTES, hard_loss
+from kdspark.distill.windows import cut_windows, seen_before
+from kdspark.models.batch import UserBatch
+from kdspark.models.recommender import Recommender
+from kdspark.tables import PAD
+
+_SEEN_BYTES = 2 + 1
+"""Per window column and item: the running count, and whether it is positive."""
+
+
+class SequenceObjective(nn.Module):
+    """Next-item cross-entropy at every position of the users' histories, for causal encoders (SASRec's training).
+
+    A history longer than the model's window is cut into windows, so that each of its items but the first is a target
+    once. The batch's own targets are not used.
+
+    Args:
+        model: a causal model.
+        training: `negatives` and `label_smoothing` are read.
+        window: positions per window; the model's history length.
+        mask_history: leave the items before a position, unless they are its target, out of its full softmax: they
+            will not be recommended. False for logs in which users come back to items.
+
+    Attributes:
+        progress: share of the training that is done; nothing here depends on it.
+    """
+
+    def __init__(self, model: Recommender, training: TrainingConfig, window: int, mask_history: bool = True) -> None:
+        super().__init__()
+        self.model, self.training_config, self.window = model, training, window
+        self.mask_history, self.progress = mask_history, 0.0
+
+    def digest(self) -> str:
+        """What is minimised: equal objectives, equal digests."""
+        return f"sequences:{self.window}:{self.mask_history}"
+
+    def step_bytes(self, rows: int) -> int:
+        """Least memory that the scores of a step with `rows` users take; 0 where the softmax is sampled."""
+        if self.training_config.negatives > 0:
+            return 0
+        per_item = SOFTMAX_BYTES + (_SEEN_BYTES * self.window if self.mask_history else 0)
+        return rows * self.model.n_catalogue * per_item
+
+    def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
+        """{"loss", "hard"}, in nats."""
+        windows_XV, rows_X = cut_windows(batch.users.history, self.model.known_items, self.window)
+        inputs_XW, next_XW = windows_XV[:, :-1], windows_XV[:, 1:]
+        users = batch.users.take(rows_X)
+        users = UserBatch(users.user_idx, inputs_XW, users.codes, users.numbers, users.vector)
+        items_ND = self.model.encode_items()
+        positions_XWD = self.model.encode_positions(users, items_ND)
+        usable_XW = (inputs_XW != PAD) & (next_XW != PAD)
+        users_PD, targets_P1 = positions_XWD[usable_XW], next_XW[usable_XW][:, None]
+        scores_PN = None
+        if self.mask_history and self.training_config.negatives == 0:
+            scores_PN = (users_PD @ items_ND.T).float()
+            seen_PN = seen_before(inputs_XW, len(items_ND))[usable_XW].scatter_(1, targets_P1, False)
+            scores_PN = scores_PN.masked_fill(seen_PN, -torch.inf)
+        loss = hard_loss(users_PD, items_ND, targets_P1, scores_PN, self.training_config)
+        return {LOSS: loss, HARD: loss.detach()}

@@ -1,0 +1,49 @@
+"""The soft part of the loss: KL(teacher || student) at temperature T, on the candidates or against the catalogue.
+
+Legend: B rows, C candidates, S sampled items, N items.
+"""
+
+import torch
+from torch import Tensor
+
+from kdspark.config import DistillConfig
+from kdspark.distill.context import Context
+from kdspark.distill.losses import entropy, kl_divergence
+from kdspark.distill.scores import sample_items, sampled_mask
+from kdspark.distill.targets import soft_targets
+from kdspark.tables import PAD
+
+
+def soft_loss(context: Context, config: DistillConfig, negatives: int) -> Tensor:
+    """KL in nats, without lambda and T^2 (Hinton et al., 2015); the mean over rows with candidates.
+
+    Args:
+        config: targets, temperature, and whether the student's softmax is over the candidates or the catalogue.
+        negatives: items drawn to estimate the catalogue's softmax, where the step does not score it whole.
+    """
+    candidates_BC = context.candidates_BC
+    targets_BC = soft_targets(config, candidates_BC, context.logits_BC, context.top_k)
+    own_BC = context.candidate_scores_BC / config.temperature
+    own_BC = own_BC.masked_fill(candidates_BC == PAD, -torch.inf)
+    if config.candidates == "candidates":
+        return kl_divergence(targets_BC, own_BC)
+    if context.scores_BN is not None:
+        rest_B1 = (context.scores_BN / config.temperature).logsumexp(dim=1, keepdim=True)
+    else:
+        rest_B1 = _sampled_log_sum(context, own_BC, config.temperature, negatives)
+    # cross-entropy with a given log-normaliser: sum p (log Z - s), a row without candidates counting nothing
+    has_target_B = (targets_BC > 0).any(dim=1)
+    losses_BC = targets_BC * torch.where(targets_BC > 0, rest_B1 - own_BC, 0.0)
+    cross = (losses_BC.sum(dim=1) * has_target_B).sum() / has_target_B.sum().clamp(min=1)
+    return cross - entropy(targets_BC)
+
+
+def _sampled_log_sum(context: Context, own_BC: Tensor, temperature: float, negatives: int) -> Tensor:
+    """log Z of the catalogue, estimated from the candidates (exactly) and the rest (uniform sample)."""
+    items_ND = context.items_ND
+    sampled_S = sample_items(len(items_ND), negatives, items_ND.device)
+    scores_BS = (context.users_BD @ items_ND[sampled_S].T).float() / temperature
+    hits_BS = sampled_mask(sampled_S, context.candidates_BC, len(items_ND))
+    correction = torch.log(torch.tensor(len(items_ND) / len(sampled_S)))
+    scores_BS = scores_BS.masked_fill(hits_BS, -torch.inf) + correction
+    return torch.cat([own_BC, scores_BS], dim=1).logsumexp(dim=1, keepdim=True)

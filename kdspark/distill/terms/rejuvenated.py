@@ -1,0 +1,57 @@
+"""The term of RCE-KD: it finds the student's own top items, anew in every step.
+
+Legend: B rows, K the teacher's ordered top, R the student's highest items, M its top among them, S drawn items,
+O competitors.
+"""
+
+import torch
+from torch import Tensor
+
+from kdspark.config import RCEConfig
+from kdspark.distill.context import Context
+from kdspark.distill.losses import closure_counts, draw_closure, rejuvenated_cross_entropy, within
+from kdspark.distill.losses.sampling import take
+from kdspark.distill.targets import soft_targets
+from kdspark.distill.terms.term import Setting, Term
+from kdspark.tables import PAD
+
+
+class RejuvenatedTerm(Term):
+    """RCE-KD with the targets and the temperature of the soft labels.
+
+    The paper draws from all items above the teacher's, once an epoch; here from the student's `reach` highest ones (as
+    its published code does), in every step. With a `pool` the student's top is that among the pool and the candidates,
+    so that no step scores the catalogue; the overlap is then overestimated.
+    """
+
+    def __init__(self, config: RCEConfig, setting: Setting) -> None:
+        super().__init__(config)
+        self.config, self.distill = config, setting.distill
+        self.ranks_catalogue = config.pool == 0
+
+    def forward(self, context: Context) -> Tensor:
+        config, top_BK = self.config, context.candidates_BC[:, : context.top_k]
+        targets_BC = soft_targets(self.distill, context.candidates_BC, context.logits_BC, context.top_k)
+        scores_BK = context.candidate_scores_BC[:, : context.top_k]
+        highest_BR, highest_scores_BR = context.highest(max(config.top, config.reach), config.pool)
+        own_BM = highest_BR[:, : config.top]
+        shared_BK = within(top_BK, own_BM)
+        reach_BR, reach_scores_BR = highest_BR[:, : config.reach], highest_scores_BR[:, : config.reach]
+        counts_BR = closure_counts(reach_scores_BR, scores_BK, (top_BK != PAD) & ~shared_BK)
+        columns_BS = draw_closure(counts_BR, reach_BR != PAD, config.tau, config.samples)
+        drawn_BS = torch.where(columns_BS == PAD, PAD, take(reach_BR, columns_BS))
+        return rejuvenated_cross_entropy(
+            scores_BK / self.distill.temperature,
+            targets_BC[:, : context.top_k],
+            shared_BK,
+            within(top_BK, drawn_BS),
+            self._competitors(context, own_BM, top_BK),
+            self._competitors(context, drawn_BS, top_BK),
+            config.beta,
+        )
+
+    def _competitors(self, context: Context, items_BO: Tensor, top_BK: Tensor) -> Tensor:
+        """Scores of the items that are not in the teacher's top; -inf for the others."""
+        outside_BO = (items_BO != PAD) & ~within(items_BO, top_BK)
+        scores_BO = context.scores(items_BO) / self.distill.temperature
+        return torch.where(outside_BO, scores_BO, -torch.inf)

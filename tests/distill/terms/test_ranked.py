@@ -1,0 +1,115 @@
+"""RD, CD, RRD and UnKD against their losses where nothing is left to chance."""
+
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from kdspark.distill.context import Context
+from kdspark.distill.losses import position_weights, ranking_distillation, relaxed_ranking
+from kdspark.distill.targets import standardised
+from kdspark.tables import PAD
+from tests.distill.terms import steps
+
+
+def _step(**values: object) -> Context:
+    return steps.context(steps.batch(), *steps.vectors(), **values)
+
+
+def _following(context: Context) -> Context:
+    """The same step for a student whose scores are the teacher's logits, far above all other items."""
+    one_hot = torch.zeros(steps.ROWS, steps.ITEMS)
+    index = torch.where(context.candidates_BC == PAD, steps.ITEMS - 1, context.candidates_BC)
+    one_hot.scatter_(1, index, context.logits_BC + 50)
+    return dataclasses.replace(context, users_BD=one_hot.requires_grad_(), items_ND=torch.eye(steps.ITEMS))
+
+
+def test_rd_counts_positions_alone_during_the_warm_up() -> None:
+    context = _step(progress=0.24)
+    found = steps.term("rd", decay=3.0, warmup=0.25)(context)
+    present = context.present_BC[:, : steps.TOP]
+    expected = ranking_distillation(context.candidate_scores_BC[:, : steps.TOP], position_weights(present, 3.0))
+    torch.testing.assert_close(found, expected)
+
+
+def test_rd_is_zero_for_a_student_that_ranks_as_the_teacher() -> None:
+    context = _following(_step(progress=1.0, mask_history=False))
+    assert float(steps.term("rd", samples=steps.ITEMS)(context).detach()) == 0
+    assert float(steps.term("rd", samples=steps.ITEMS)(_step(progress=1.0)).detach()) > 0
+
+
+def test_rd_does_not_hold_the_history_against_the_student() -> None:
+    context = _following(_step(progress=1.0))
+    users = context.users_BD.detach().clone()
+    users.scatter_(1, context.batch.users.history, 1000.0)  # above all, but never to be recommended
+    context = dataclasses.replace(context, users_BD=users.requires_grad_())
+    term = steps.term("rd", samples=steps.ITEMS)
+    assert float(term(context).detach()) == 0
+    assert float(term(dataclasses.replace(context, mask_history=False)).detach()) > 0
+
+
+@pytest.mark.parametrize("guide", ["teacher", "student"])
+@pytest.mark.parametrize("standardise", [True, False])
+def test_cd_on_all_candidates(guide: str, standardise: bool) -> None:
+    context = _step()
+    settings = {"guide": guide, "standardise": standardise, "temperature": 2.0, "shift": 0.5}
+    found = steps.term("cd", samples=100, **settings)(context)
+    logits = standardised(context.logits_BC, context.present_BC) if standardise else context.logits_BC
+    losses = F.binary_cross_entropy_with_logits(
+        context.candidate_scores_BC, torch.sigmoid((logits + 0.5) / 2), reduction="none"
+    )
+    rows = [losses[row][context.present_BC[row]].mean() for row in range(5)]
+    torch.testing.assert_close(found, torch.stack(rows).mean())
+
+
+@pytest.mark.parametrize("guide", ["teacher", "student"])
+def test_cd_draws_what_its_guide_ranks_first(guide: str) -> None:
+    context = _step()
+    found = steps.term("cd", samples=1, decay=1e-3, guide=guide, standardise=False)(context)
+    leader = context.logits_BC if guide == "teacher" else context.candidate_scores_BC
+    first = torch.where(context.present_BC, leader, -torch.inf).argmax(dim=1, keepdim=True)[:5]
+    scores, logits = (values[:5].gather(1, first) for values in (context.candidate_scores_BC, context.logits_BC))
+    torch.testing.assert_close(found, F.binary_cross_entropy_with_logits(scores, logits.sigmoid()))
+
+
+def test_rrd_on_the_whole_top_and_tail() -> None:
+    context = _step()
+    found = steps.term("rrd", interesting=100, uninteresting=100)(context)
+    scores, present, k = context.candidate_scores_BC, context.present_BC, steps.TOP
+    torch.testing.assert_close(found, relaxed_ranking(scores[:, :k], present[:, :k], scores[:, k:], present[:, k:]))
+
+
+def test_unkd_pairs_of_one_group_by_hand() -> None:
+    """One group and a flat draw: the mean over many pairs is that over all ordered pairs of candidates."""
+    context = _step()
+    torch.manual_seed(0)
+    found = steps.term("unkd", groups=1, pairs=20_000, decay=1e6)(context)
+    rows = []
+    for row in range(5):
+        scores = context.candidate_scores_BC[row][context.present_BC[row]]  # in the teacher's order already
+        better, worse = torch.triu_indices(len(scores), len(scores), offset=1)
+        rows.append(-F.logsigmoid(scores[better] - scores[worse]).mean())
+    torch.testing.assert_close(found, torch.stack(rows).mean(), rtol=0.02, atol=0)
+
+
+def test_unkd_takes_the_teachers_order_from_its_scores() -> None:
+    context = _step()
+    order = torch.randperm(steps.TOP + steps.TAIL, generator=torch.Generator().manual_seed(1))
+    rows = dataclasses.replace(
+        context.batch, candidates=context.candidates_BC[:, order], logits=context.logits_BC[:, order]
+    )
+    shuffled = dataclasses.replace(context, batch=rows)
+    found = []
+    for step in (context, shuffled):
+        torch.manual_seed(2)
+        found.append(steps.term("unkd", groups=2)(step).detach())
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_unkd_is_small_for_a_student_that_follows() -> None:
+    context = _step()
+    following = _following(context)
+    following = dataclasses.replace(following, users_BD=following.users_BD * 30)
+    torch.manual_seed(0)
+    assert float(steps.term("unkd", groups=2)(following).detach()) < 0.2
