@@ -47,6 +47,7 @@ from kdspark.config.models import (
     TransformerConfig,
     TwoTowerConfig,
 )
+from kdspark.config.regularisers import ConsistencyConfig
 from kdspark.config.run import (
     Config,
     EvaluationConfig,
@@ -63,6 +64,7 @@ __all__ = [
     "CNNConfig",
     "ColumnsConfig",
     "Config",
+    "ConsistencyConfig",
     "DEConfig",
     "DataConfig",
     "DistillConfig",

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from kdspark.config.base import Strict
+from kdspark.config.regularisers import ConsistencyConfig
 
 
 class TrainingConfig(Strict):
@@ -18,6 +19,9 @@ class TrainingConfig(Strict):
         negatives: 0 for a full softmax over the catalogue, else the number of uniformly sampled items shared by a
             batch (sampled softmax with log-frequency correction of the sampling).
         label_smoothing: share of the hard target spread over the candidates.
+        confidence_penalty: weight of minus the entropy of the model's output (Pereyra et al., 2017): a positive one
+            keeps it unsure, which makes a teacher's labels softer, a negative one makes it surer.
+        consistency: regularise by two augmented views of each history; null for none.
         keep: "best" keeps the weights of the best validation metric and stops early; "last" trains every epoch and
             keeps the last weights, which the decay to a rate of zero has averaged: better where the validation metric
             is noisier than the gain of stopping.
@@ -35,6 +39,8 @@ class TrainingConfig(Strict):
     clip_norm: float = Field(5.0, gt=0)
     negatives: int = Field(0, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    confidence_penalty: float = 0.0
+    consistency: ConsistencyConfig | None = None
     keep: Literal["best", "last"] = "best"
     patience: int = Field(5, ge=1)
     eval_every: int = Field(1, ge=1)
@@ -70,6 +76,12 @@ class MFConfig(NeuralConfig):
     """Matrix factorisation with free user vectors (Koren et al., 2009); new users are folded in from their history."""
 
     kind: Literal["mf"] = "mf"
+
+    @model_validator(mode="after")
+    def _no_views_of_histories(self) -> Self:
+        if self.training.consistency is not None:
+            raise ValueError("`training.consistency` compares views of histories, which mf does not read in training")
+        return self
 
 
 class BagConfig(NeuralConfig):

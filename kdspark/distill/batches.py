@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdspark.models.batch import UserBatch
 
-LOSS, HARD, SOFT = "loss", "hard", "soft"
+LOSS, HARD, SOFT, CONFIDENCE, CONSISTENCY = "loss", "hard", "soft", "confidence", "consistency"
 """Parts of a loss in training curves; further losses stand there under their kind."""
 
 

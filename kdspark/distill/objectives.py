@@ -13,6 +13,7 @@ from kdspark.config import DistillConfig, TrainingConfig
 from kdspark.distill.batches import HARD, LOSS, SOFT, ExampleBatch
 from kdspark.distill.context import Context
 from kdspark.distill.hard import SOFTMAX_BYTES, hard_loss
+from kdspark.distill.regularise import regularisers
 from kdspark.distill.soft import soft_loss
 from kdspark.distill.terms import Setting, Term, build_terms
 from kdspark.errors import ConfigError, TrainingError
@@ -31,7 +32,7 @@ class ExampleObjective(nn.Module):
     Args:
         model: the student (or any trainable teacher that is no causal encoder).
         distill: weights, targets and temperature, and the further losses.
-        training: `negatives` and `label_smoothing` are read.
+        training: `negatives`, `label_smoothing` and the regularisers are read.
         top_k: how many of the candidates are the teacher's ordered top; the rest is the tail.
         mask_history: leave the history out of full softmaxes; False where the history is the target too ("set").
         teacher_items_NE: the teacher's item vectors, for losses on vectors.
@@ -63,8 +64,8 @@ class ExampleObjective(nn.Module):
         self.terms = nn.ModuleList(build_terms(_setting(model, distill, teacher_items_NE), seed))
 
     def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
-        """{"loss", "hard", "soft", and each further loss under its kind}, unweighted but for "loss"; the first three in
-        nats, "soft" being the KL without lambda and T^2.
+        """{"loss", "hard", "soft", and each further loss and regulariser under its name}, unweighted but for "loss";
+        the first three in nats, "soft" being the KL without lambda and T^2.
 
         Raises:
             TrainingError: the batch lacks soft labels, or the teacher's vectors, that a loss reads.
@@ -83,6 +84,11 @@ class ExampleObjective(nn.Module):
         for term in self._terms():
             parts[term.kind] = term(context)
             total = total + term.weight * parts[term.kind]
+        for name, weight, part in regularisers(
+            self.model, batch.users, context.users_BD, context.items_ND, context.scores_BN, self.training_config
+        ):
+            parts[name] = part
+            total = total + weight * part
         return {LOSS: total} | {name: part.detach() for name, part in parts.items()}
 
     def digest(self) -> str:
@@ -97,7 +103,8 @@ class ExampleObjective(nn.Module):
 
     def _softmax_is_full(self) -> bool:
         soft = self.distill.lambda_ > 0 and self.distill.candidates == "catalogue"
-        return self.training_config.negatives == 0 and (self.distill.hard_weight > 0 or soft)
+        reads = self.distill.hard_weight > 0 or soft or self.training_config.confidence_penalty != 0
+        return self.training_config.negatives == 0 and reads
 
     def _context(self, batch: ExampleBatch) -> Context:
         if not self.distill.reads_candidates:

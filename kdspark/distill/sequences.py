@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from kdspark.config import TrainingConfig
 from kdspark.distill.batches import HARD, LOSS, ExampleBatch
 from kdspark.distill.hard import SOFTMAX_BYTES, hard_loss
+from kdspark.distill.regularise import regularisers
 from kdspark.distill.windows import cut_windows, seen_before
 from kdspark.models.batch import UserBatch
 from kdspark.models.recommender import Recommender
@@ -26,7 +27,7 @@ class SequenceObjective(nn.Module):
 
     Args:
         model: a causal model.
-        training: `negatives` and `label_smoothing` are read.
+        training: `negatives`, `label_smoothing` and the regularisers are read.
         window: positions per window; the model's history length.
         mask_history: leave the items before a position, unless they are its target, out of its full softmax: they
             will not be recommended. False for logs in which users come back to items.
@@ -52,7 +53,7 @@ class SequenceObjective(nn.Module):
         return rows * self.model.n_catalogue * per_item
 
     def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
-        """{"loss", "hard"}, in nats."""
+        """{"loss", "hard"}, in nats, and the regularisers that are switched on, unweighted but for "loss"."""
         windows_XV, rows_X = cut_windows(batch.users.history, self.model.known_items, self.window)
         inputs_XW, next_XW = windows_XV[:, :-1], windows_XV[:, 1:]
         users = batch.users.take(rows_X)
@@ -62,9 +63,16 @@ class SequenceObjective(nn.Module):
         usable_XW = (inputs_XW != PAD) & (next_XW != PAD)
         users_PD, targets_P1 = positions_XWD[usable_XW], next_XW[usable_XW][:, None]
         scores_PN = None
-        if self.mask_history and self.training_config.negatives == 0:
+        if self.training_config.negatives == 0:
             scores_PN = (users_PD @ items_ND.T).float()
-            seen_PN = seen_before(inputs_XW, len(items_ND))[usable_XW].scatter_(1, targets_P1, False)
-            scores_PN = scores_PN.masked_fill(seen_PN, -torch.inf)
-        loss = hard_loss(users_PD, items_ND, targets_P1, scores_PN, self.training_config)
-        return {LOSS: loss, HARD: loss.detach()}
+            if self.mask_history:
+                seen_PN = seen_before(inputs_XW, len(items_ND))[usable_XW].scatter_(1, targets_P1, False)
+                scores_PN = scores_PN.masked_fill(seen_PN, -torch.inf)
+        total = hard_loss(users_PD, items_ND, targets_P1, scores_PN, self.training_config)
+        parts = {HARD: total.detach()}
+        for name, weight, part in regularisers(
+            self.model, batch.users, users_PD, items_ND, scores_PN, self.training_config
+        ):
+            total = total + weight * part
+            parts[name] = part.detach()
+        return {LOSS: total} | parts

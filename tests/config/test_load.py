@@ -86,6 +86,9 @@ def test_minimal_configuration_gets_defaults() -> None:
         ("teacher.members.1.heads", "3", "does not divide"),
         ("teacher.members.1.history_length", "101", "history_length 101 is longer than the 100"),
         ("student.history_length", "51", "`student.history_length` 51"),
+        ("student", "{kind: mf, training: {consistency: {}}}", "which mf does not read"),
+        ("student.training.consistency", "{crop: 1, mask: 0, reorder: 0}", "both views would be the history"),
+        ("student.training.consistency", "{measure: guess}", "`student.gru.training.consistency.measure`"),
         ("student.item_ids", "false", "items would have no vectors"),
         ("baselines", "[{kind: als}, {kind: als}]", "one kind twice"),
         (
