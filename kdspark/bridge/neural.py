@@ -50,7 +50,7 @@ def train_process(
     Args:
         config: a trainable model's configuration.
         prepared: the prepare stage's folder.
-        scope: "train" validates on the valid events, "full" does not.
+        scope: "train" validates on the valid events, if there are any; "full" does not.
         rows: folder of training rows; None trains a causal model on whole sequences, any other on the examples.
         distill: the loss; None for hard labels alone.
         top_k: how many of a row's candidates are the teacher's ordered top.
@@ -75,7 +75,9 @@ def train_process(
     if sequences:
         objective = SequenceObjective(model, model_config.training, _window(model_config), not source.repeats)
     else:
-        objective = ExampleObjective(model, loss, model_config.training, top_k, mask_history, seed=seed)
+        objective = ExampleObjective(
+            model, loss, model_config.training, top_k, mask_history, not source.repeats, seed=seed
+        )
     columns = _user_columns(source.user_sizes) + ([] if sequences else [tables.TARGETS])
     columns += [tables.CANDIDATES, tables.LOGITS] if loss.reads_candidates else []
     feed = _feed(folder, columns, model_config.training.batch_size, seed)
@@ -87,13 +89,14 @@ def train_process(
         "`training.batch_size`.",
         device,
     )
+    validated = scope == "train" and source.has_validation
     trainer = Trainer(
         objective,
         lambda epoch: _batches(feed, epoch),
         feed.steps,
         model_config.training,
         seed,
-        validate=validator(source, model_config.training, seed) if scope == "train" else None,
+        validate=validator(source, model_config.training, seed) if validated else None,
         folder=Path(checkpoints),
         device=device,
         title=f"{model_config.kind}{', distilled' if loss.distils else ''}",

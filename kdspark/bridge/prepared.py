@@ -81,10 +81,17 @@ class Prepared:
         """Whether a history may name an item more than once."""
         return bool(read_json(self.folder / FEATURES_FILE)["repeats"])
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether any events are set apart for validation."""
+        return self._events_of_split(tables.VALID) > 0
+
     def n_events(self, scope: Scope) -> int:
         """Events that a scope is built from."""
-        counts = read_json(self.folder / "manifest.json")["facts"]["splits"]
-        return sum(int(counts[split]) for split in splits_of(scope))
+        return sum(map(self._events_of_split, splits_of(scope)))
+
+    def _events_of_split(self, split: str) -> int:
+        return int(read_json(self.folder / "manifest.json")["facts"]["splits"].get(split, 0))
 
     def event_blocks(self, splits: list[str]) -> Iterator[tuple[Ints, Ints]]:
         """(user_idx [E], item_idx [E]) of the events in these splits, one Parquet file at a time.

@@ -127,7 +127,8 @@ class SplitConfig(Strict):
     temporal: the last `test_days` before the night's end are test, the `valid_days` before them valid (UTC).
     random: by hash of (user, item, seed), `valid_fraction` and `test_fraction` of the events.
     provided: `data.interactions` is train; `valid` (optional: else cut from train by hash) and `test` are read here,
-        with ids of the same types (whole numbers of any width).
+        with ids of the same types (whole numbers of any width). With `valid_fraction` 0 nothing is cut: training keeps
+        its last weights, with settings that were chosen before.
     """
 
     kind: Literal["leave_one_out", "temporal", "random", "provided"] = "leave_one_out"
@@ -135,15 +136,22 @@ class SplitConfig(Strict):
     n_test: int = Field(1, ge=1)
     valid_days: float = Field(7, gt=0)
     test_days: float = Field(7, gt=0)
-    valid_fraction: float = Field(0.1, gt=0, lt=1)
+    valid_fraction: float = Field(0.1, ge=0, lt=1)
     test_fraction: float = Field(0.1, gt=0, lt=1)
     valid: SourceConfig | None = None
     test: SourceConfig | None = None
+
+    @property
+    def wants_validation(self) -> bool:
+        """Whether some events are to be set apart for validation."""
+        return self.kind != "provided" or self.valid is not None or self.valid_fraction > 0
 
     @model_validator(mode="after")
     def _provided_needs_test(self) -> "SplitConfig":
         if (self.kind == "provided") != (self.test is not None):
             raise ValueError("`split.test` is given if, and only if, `split.kind` is 'provided'")
+        if self.kind == "random" and self.valid_fraction == 0:
+            raise ValueError("`valid_fraction` of a random split must be above 0")
         if self.valid_fraction + self.test_fraction >= 1:
             raise ValueError("`valid_fraction` + `test_fraction` must leave something to train on")
         return self

@@ -16,6 +16,8 @@ class TrainingConfig(Strict):
         epochs: passes over the training rows, at most.
         batch_size: rows per step and process.
         learning_rate: peak rate of Adam; linear warm-up over `warmup` of all steps, then cosine decay to zero.
+        user_learning_rate: peak rate of free user vectors ("mf" alone); None for `learning_rate`. A user's vector moves
+            only in the steps that have rows of it, once an epoch in a log of sets, so it wants a higher rate.
         negatives: 0 for a full softmax over the catalogue, else the number of uniformly sampled items shared by a
             batch (sampled softmax with log-frequency correction of the sampling).
         label_smoothing: share of the hard target spread over the candidates.
@@ -34,6 +36,7 @@ class TrainingConfig(Strict):
     epochs: int = Field(20, ge=1)
     batch_size: int = Field(512, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
+    user_learning_rate: float | None = Field(None, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     warmup: float = Field(0.05, ge=0, lt=1)
     clip_norm: float = Field(5.0, gt=0)
@@ -69,6 +72,12 @@ class NeuralConfig(Strict):
     def _items_have_vectors(self) -> Self:
         if not (self.item_ids or self.item_features):
             raise ValueError("`item_ids` and `item_features` are both off: items would have no vectors")
+        return self
+
+    @model_validator(mode="after")
+    def _rate_of_what(self) -> Self:
+        if not isinstance(self, MFConfig):
+            self.training.refuse_idle(["user_learning_rate"], "in a model without free user vectors")
         return self
 
 

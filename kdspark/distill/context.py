@@ -25,6 +25,8 @@ class Context:
         catalogue: whether the scores of the whole catalogue are computed, with their gradient; then all others are
             taken from them.
         mask_history: whether the row's history, unless a target or a candidate, is out of the catalogue.
+        mask_soft: whether it is out of the catalogue of the soft part; of a set's row, whose targets are its history,
+            it is out there alone.
         progress: share of the training that is done.
         teacher_items_NE: the teacher's item vectors.
     """
@@ -35,6 +37,7 @@ class Context:
     top_k: int = 0
     catalogue: bool = False
     mask_history: bool = True
+    mask_soft: bool = True
     progress: float = 0.0
     teacher_items_NE: Tensor | None = None
 
@@ -65,6 +68,14 @@ class Context:
     def scores_BN(self) -> Tensor | None:
         """The student's scores of the catalogue, -inf for history left out; None unless `catalogue`."""
         return self._mask((self.users_BD @ self.items_ND.T).float()) if self.catalogue else None
+
+    @property
+    def soft_scores_BN(self) -> Tensor | None:
+        """The catalogue as the soft part ranks it: without what the user already did, if that will not come again."""
+        if self.scores_BN is None or self.mask_history or not self.mask_soft:
+            return self.scores_BN
+        known_BN = history_mask(self.batch.users.history, [self.candidates_BC], self.scores_BN.shape[1])
+        return self.scores_BN.masked_fill(known_BN, -torch.inf)
 
     @cached_property
     def candidate_scores_BC(self) -> Tensor:

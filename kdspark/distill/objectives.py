@@ -35,6 +35,7 @@ class ExampleObjective(nn.Module):
         training: `negatives`, `label_smoothing` and the regularisers are read.
         top_k: how many of the candidates are the teacher's ordered top; the rest is the tail.
         mask_history: leave the history out of full softmaxes; False where the history is the target too ("set").
+        mask_soft: leave it out of the soft part's even there.
         teacher_items_NE: the teacher's item vectors, for losses on vectors.
         seed: of the parameters that losses have themselves.
 
@@ -54,12 +55,13 @@ class ExampleObjective(nn.Module):
         training: TrainingConfig,
         top_k: int = 0,
         mask_history: bool = True,
+        mask_soft: bool = True,
         teacher_items_NE: Tensor | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.model, self.distill, self.training_config = model, distill, training
-        self.top_k, self.mask_history, self.progress = top_k, mask_history, 0.0
+        self.top_k, self.mask_history, self.mask_soft, self.progress = top_k, mask_history, mask_soft, 0.0
         self.register_buffer("teacher_items_NE", teacher_items_NE, persistent=False)
         self.terms = nn.ModuleList(build_terms(_setting(model, distill, teacher_items_NE), seed))
 
@@ -93,7 +95,7 @@ class ExampleObjective(nn.Module):
 
     def digest(self) -> str:
         """What is minimised: equal objectives, equal digests."""
-        return f"examples:{self.distill.digest()}:{self.top_k}:{self.mask_history}"
+        return f"examples:{self.distill.digest()}:{self.top_k}:{self.mask_history}:{self.mask_soft}"
 
     def step_bytes(self, rows: int) -> int:
         """Least memory that the scores of a step with `rows` rows take; 0 where none scores the whole catalogue."""
@@ -122,6 +124,7 @@ class ExampleObjective(nn.Module):
             self.top_k,
             self._softmax_is_full(),
             self.mask_history,
+            self.mask_soft,
             self.progress,
             self.teacher_items_NE,
         )

@@ -27,8 +27,9 @@ def soft_loss(context: Context, config: DistillConfig, negatives: int) -> Tensor
     own_BC = own_BC.masked_fill(candidates_BC == PAD, -torch.inf)
     if config.candidates == "candidates":
         return kl_divergence(targets_BC, own_BC)
-    if context.scores_BN is not None:
-        rest_B1 = (context.scores_BN / config.temperature).logsumexp(dim=1, keepdim=True)
+    soft_scores_BN = context.soft_scores_BN
+    if soft_scores_BN is not None:
+        rest_B1 = (soft_scores_BN / config.temperature).logsumexp(dim=1, keepdim=True)
     else:
         rest_B1 = _sampled_log_sum(context, own_BC, config.temperature, negatives)
     # cross-entropy with a given log-normaliser: sum p (log Z - s), a row without candidates counting nothing
@@ -39,11 +40,13 @@ def soft_loss(context: Context, config: DistillConfig, negatives: int) -> Tensor
 
 
 def _sampled_log_sum(context: Context, own_BC: Tensor, temperature: float, negatives: int) -> Tensor:
-    """log Z of the catalogue, estimated from the candidates (exactly) and the rest (uniform sample)."""
+    """log Z of the catalogue without the history: of the candidates exactly, of the rest from a uniform sample."""
     items_ND = context.items_ND
     sampled_S = sample_items(len(items_ND), negatives, items_ND.device)
     scores_BS = (context.users_BD @ items_ND[sampled_S].T).float() / temperature
     hits_BS = sampled_mask(sampled_S, context.candidates_BC, len(items_ND))
+    if context.mask_soft:
+        hits_BS = hits_BS | sampled_mask(sampled_S, context.batch.users.history, len(items_ND))
     correction = torch.log(torch.tensor(len(items_ND) / len(sampled_S)))
     scores_BS = scores_BS.masked_fill(hits_BS, -torch.inf) + correction
     return torch.cat([own_BC, scores_BS], dim=1).logsumexp(dim=1, keepdim=True)

@@ -8,7 +8,6 @@ themselves, and the optimiser's state.
 import hashlib
 import json
 import logging
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from kdspark.config import TrainingConfig
 from kdspark.distill.batches import LOSS, ExampleBatch
 from kdspark.distill.checkpoint import load_checkpoint, save_checkpoint
 from kdspark.distill.objectives import ExampleObjective
+from kdspark.distill.optimizers import Optimizers, learning_rate
 from kdspark.distill.sequences import SequenceObjective
 from kdspark.errors import TrainingError
 from kdspark.models.recommender import Recommender
@@ -96,9 +96,7 @@ class Trainer:
 
     def _fit(self) -> TrainingResult:
         self.objective.to(self.device)
-        self._optimizer = torch.optim.AdamW(
-            self.objective.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
-        )
+        self._optimizers = Optimizers(self.objective, self.config)
         self._best: dict[str, Tensor] = {}
         result, done = self._resume()
         module = _wrap(self.objective, self.device)
@@ -153,21 +151,19 @@ class Trainer:
         return {"epoch": epoch + 1, **means, "learning_rate": rate}
 
     def _step(self, module: nn.Module, batch: ExampleBatch, rate: float, epoch: int, step: int) -> dict[str, Tensor]:
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizers.start(rate)
         autocast = self.config.precision == "bf16"
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=autocast):
             parts: dict[str, Tensor] = module(batch)
         parts[LOSS].backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.objective.parameters(), self.config.clip_norm)
+        norm = self._optimizers.clip()
         if not bool(torch.isfinite(parts[LOSS].detach() + norm)):
             raise TrainingError(
                 f"{self.title}: the loss or its gradient is not finite in epoch {epoch + 1}, step {step + 1} "
                 f"(loss {float(parts[LOSS].detach())}, gradient norm {float(norm)}).",
                 "Lower `training.learning_rate`, or look for extreme values in the features.",
             )
-        self._optimizer.step()
+        self._optimizers.step()
         return {name: part.detach().float() for name, part in parts.items()}
 
     def _evaluate(self, result: TrainingResult, row: dict[str, float], epoch: int) -> None:
@@ -194,8 +190,7 @@ class Trainer:
             return
         tensors = {f"objective.{name}": tensor for name, tensor in self.objective.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
-        for index, moments in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in self._optimizers.state().items()}
         save_checkpoint(self.folder, done, tensors, {"fingerprint": self._key(), "done": done, "result": vars(result)})
 
     def _resume(self) -> tuple[TrainingResult, int]:
@@ -205,12 +200,7 @@ class Trainer:
         tensors, state = found
         self.objective.load_state_dict(_part(tensors, "objective."))
         self._best = {name: tensor.to(self.device) for name, tensor in _part(tensors, "best.").items()}
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _part(tensors, "optimizer.").items():
-            index, key = name.split(".", 1)
-            moments.setdefault(int(index), {})[key] = tensor
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self._optimizers.load(_part(tensors, "optimizer."))
         _log.info("%s: resumed after %d epochs", self.title, state["done"])
         return TrainingResult(**state["result"]), int(state["done"])
 
@@ -225,14 +215,6 @@ class Trainer:
 
     def _model(self) -> Recommender:
         return self.objective.model
-
-
-def learning_rate(config: TrainingConfig, step: int, total: int) -> float:
-    """Linear warm-up over the first `warmup` share of all steps, then a cosine to zero."""
-    warm = math.ceil(config.warmup * total)
-    if step < warm:
-        return config.learning_rate * (step + 1) / warm
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -45,7 +45,7 @@ class IdEncoder(UserEncoder):
     def __init__(self, n_users: int, dim: int, dropout: float) -> None:
         super().__init__()
         self.n_users = n_users
-        self.table = nn.Embedding(n_users, dim)
+        self.table = nn.Embedding(n_users, dim, sparse=True)  # a step must not cost the whole table
         self.dropout = Dropout(dropout)
         # Zero: whoever has no training row stays zero, and is folded in. Item vectors are random, so gradients flow.
         nn.init.zeros_(self.table.weight)

@@ -54,9 +54,10 @@ def split_events(
     return _provided(events, config, seed, valid, test)
 
 
-def check_split(counts: dict[str, int]) -> None:
+def check_split(counts: dict[str, int], config: SplitConfig) -> None:
     """Raise InputError if a split is empty; `counts` are rows by split."""
-    for name in (tables.TRAIN, tables.VALID, tables.TEST):
+    wanted = [tables.TRAIN, tables.TEST] + ([tables.VALID] if config.wants_validation else [])
+    for name in wanted:
         if not counts.get(name):
             there = ", ".join(f"{split} {count:,}" for split, count in sorted(counts.items()))
             raise InputError(

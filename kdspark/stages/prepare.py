@@ -184,7 +184,7 @@ class _Builder:
         self._write(laid_out, "interactions")
         counted = self._table("interactions").groupBy(tables.SPLIT).count().collect()
         counts = {row[tables.SPLIT]: int(row["count"]) for row in counted}
-        check_split(counts)
+        check_split(counts, self.data.split)
         return counts
 
     def _write_seen(self, logs: dict[str, Ingested]) -> None:

@@ -214,3 +214,23 @@ def test_step_bytes_count_the_scores_of_the_catalogue() -> None:
     pooled = distill(losses=[{"kind": "rce", "pool": 16}], hard_weight=0.0)
     assert ExampleObjective(model, pooled, FULL).step_bytes(10) == 0
     assert ExampleObjective(model, losses("rd", "unkd", hard_weight=0.0), FULL).step_bytes(10) == 0
+
+
+def test_the_soft_part_leaves_out_the_items_of_a_set_that_its_hard_part_learns() -> None:
+    model, batch = zoo.ZOO["mf"](), rows()
+    batch = dataclasses.replace(batch, targets=batch.users.history)
+    config = distill(candidates="catalogue", **{"lambda": 3.0})
+    parts = ExampleObjective(model, config, FULL, top_k=2, mask_history=False)(batch)
+    items_ND = model.encode_items()
+    scores = model.encode_users(batch.users, items_ND) @ items_ND.T
+    losses = []
+    for row in range(3):  # the last row has no candidates
+        assert batch.candidates is not None
+        candidates = batch.candidates[row][:2]
+        left = [i for i in range(zoo.N_ITEMS) if i not in batch.users.history[row] or i in batch.candidates[row]]
+        p = torch.softmax(torch.tensor([0.0, -0.1]), 0)
+        losses.append((p * (p.log() - (scores[row, candidates] - scores[row, left].logsumexp(0)))).sum())
+    torch.testing.assert_close(parts["soft"], torch.stack(losses).mean())
+    again = ExampleObjective(model, config, FULL, top_k=2, mask_history=False, mask_soft=False)(batch)
+    assert again["soft"] > parts["soft"]
+    torch.testing.assert_close(again["hard"], parts["hard"])

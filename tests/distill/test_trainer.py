@@ -1,6 +1,5 @@
 """The training loop: it learns, stops, resumes to the bit, and refuses what is not finite."""
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.checkpoint import load_checkpoint, save_checkpoint
 from kdspark.distill.objectives import ExampleObjective
 from kdspark.distill.sequences import SequenceObjective
-from kdspark.distill.trainer import Trainer, learning_rate
+from kdspark.distill.trainer import Trainer
 from kdspark.errors import TrainingError
 from kdspark.models.batch import FeatureSizes, UserBatch
 from kdspark.models.build import build_model
@@ -95,7 +94,7 @@ def test_distilling_pulls_the_student_to_the_teachers_order() -> None:
         {"lambda": 1.0, "hard_weight": 0.0, "candidates": "catalogue", "rank_decay": 1.0}
     )
     trainer = Trainer(
-        ExampleObjective(model, soft, config.training, 2, False), lambda _: [batch], 1, config.training, 1
+        ExampleObjective(model, soft, config.training, 2, False, False), lambda _: [batch], 1, config.training, 1
     )
     curve = trainer.fit().curve
     items_ND = model.encode_items()
@@ -272,15 +271,6 @@ def test_lost_or_surplus_batches_are_noticed(steps: int) -> None:
 def test_bf16_trains() -> None:
     result = make(small("gru", epochs=10, precision="bf16")).fit()
     assert result.curve[-1]["loss"] < result.curve[0]["loss"]
-
-
-def test_learning_rate_by_hand() -> None:
-    config = TrainingConfig(learning_rate=2.0, warmup=0.2)
-    rates = [learning_rate(config, step, 10) for step in range(10)]
-    assert rates[:2] == [1.0, 2.0]
-    assert rates[2] == 2.0
-    assert rates[6] == pytest.approx(1.0)
-    assert rates[9] == pytest.approx(1 + math.cos(math.pi * 7 / 8))
 
 
 def test_the_global_generator_is_left_alone() -> None:

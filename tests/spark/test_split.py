@@ -72,7 +72,17 @@ def test_provided(spark):
 def test_an_empty_part_is_named(empty):
     counts = {name: 5 for name in ("train", "valid", "test") if name != empty}
     with pytest.raises(InputError, match=f"no {empty} events"):
-        check_split(counts)
+        check_split(counts, SplitConfig())
+
+
+def test_a_provided_split_may_do_without_validation(spark):
+    config = SplitConfig(kind="provided", test=SourceConfig(paths="unused"), valid_fraction=0)
+    train, test = [(0, i, 0) for i in range(50)], [(1, 2, 2)]
+    found = parts(split_events(events(spark, train), config, 1, END_US, None, events(spark, test)))
+    assert found == {"train": set(train), "test": set(test)}
+    check_split({"train": 50, "test": 1}, config)
+    with pytest.raises(InputError, match="no valid events"):
+        check_split({"train": 50, "test": 1}, config.model_copy(update={"valid_fraction": 0.1}))
 
 
 @pytest.mark.parametrize(
