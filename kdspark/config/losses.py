@@ -60,6 +60,8 @@ class CDConfig(_Loss):
 class RRDConfig(_Loss):
     """Relaxed Ranking Distillation (Kang et al., CIKM 2020): the teacher's top in order, then the tail in any order.
 
+    As in the paper a sum over the interesting items, so some ten times a cross-entropy; weigh it accordingly.
+
     Args:
         interesting: items drawn from the teacher's top with probability proportional to exp(-rank / decay).
         uninteresting: items drawn uniformly from the tail.
