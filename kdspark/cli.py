@@ -78,7 +78,7 @@ def version() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `kdspark` command; always raises SystemExit with the exit code."""
-    _configure_logging()
+    configure_logging()
     try:
         app(args=list(arguments) if arguments is not None else None)
     except KdsparkError as error:
@@ -91,7 +91,8 @@ def main_job(verb: str) -> None:
     main([verb, *sys.argv[1:]])
 
 
-def _configure_logging() -> None:
+def configure_logging() -> None:
+    """Send kdspark's log lines to stderr, unless somebody has arranged otherwise."""
     logger = logging.getLogger("kdspark")
     if not logger.handlers:
         handler = logging.StreamHandler()

@@ -91,7 +91,7 @@ class Prepared:
         return sum(map(self._events_of_split, splits_of(scope)))
 
     def _events_of_split(self, split: str) -> int:
-        return int(read_json(self.folder / "manifest.json")["facts"]["splits"].get(split, 0))
+        return int(read_json(self.folder / "manifest.json")["facts"]["splits"][split])
 
     def event_blocks(self, splits: list[str]) -> Iterator[tuple[Ints, Ints]]:
         """(user_idx [E], item_idx [E]) of the events in these splits, one Parquet file at a time.

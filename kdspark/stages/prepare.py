@@ -183,7 +183,8 @@ class _Builder:
         laid_out = split.repartition(files, tables.USER_IDX).sortWithinPartitions(*order)
         self._write(laid_out, "interactions")
         counted = self._table("interactions").groupBy(tables.SPLIT).count().collect()
-        counts = {row[tables.SPLIT]: int(row["count"]) for row in counted}
+        counts = dict.fromkeys((tables.TRAIN, tables.VALID, tables.TEST), 0)
+        counts |= {row[tables.SPLIT]: int(row["count"]) for row in counted}
         check_split(counts, self.data.split)
         return counts
 
