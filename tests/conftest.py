@@ -24,6 +24,16 @@ _SETTINGS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def logger_as_it_was() -> Iterator[None]:
+    """What the command line does to kdspark's logger ends with the test, as the stream does that it writes to."""
+    logger = logging.getLogger("kdspark")
+    before = logger.handlers[:], logger.propagate, logger.level
+    yield
+    logger.handlers[:], logger.propagate = before[:2]
+    logger.setLevel(before[2])
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """Two threads, and task retries as on a cluster."""

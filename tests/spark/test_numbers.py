@@ -1,6 +1,5 @@
 """Scales and vectors: what is refused, and what the order of summation must not change."""
 
-import logging
 import math
 
 import pytest
@@ -60,8 +59,7 @@ def given(spark, kind, *values):
         ("BOOLEAN", [True, False], 0),
     ],
 )
-def test_values_that_are_neither_numbers_nor_missing(spark, caplog, monkeypatch, kind, values, stray):
-    monkeypatch.setattr(logging.getLogger("kdspark"), "propagate", True)
+def test_values_that_are_neither_numbers_nor_missing(spark, caplog, kind, values, stray):
     rows = given(spark, kind, *values)
     check_numbers(rows, CONFIG, 0.5)
     warnings = [record.getMessage() for record in caplog.records]

@@ -1,7 +1,6 @@
 """The runner: finished stages are reused, changed ones run again, failures leave nothing behind."""
 
 import datetime as dt
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,6 @@ class Recorder:
 
 
 def test_second_run_reuses_everything(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger("kdspark").propagate = True
     with caplog.at_level("INFO", "kdspark"):
         runner = Recorder(tmp_path).run("a", "b")
         again = Recorder(tmp_path)
