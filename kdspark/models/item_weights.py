@@ -21,7 +21,7 @@ from kdspark.errors import ModelError
 
 Floats = npt.NDArray[np.float32]
 Rows = Callable[[int, int], Floats]
-"""From the first row and the one after the last to a dense block [M, N]."""
+"""From the first row and the one after the last to what there is of these rows: dense [M, N], or a number each [M]."""
 
 _BLOCK_FLOATS = 1 << 25
 
@@ -55,9 +55,14 @@ def ease_weights(config: EASEConfig, matrix_UN: sp.csr_matrix, keep: int) -> sp.
     def product(first: int, last: int) -> Floats:
         """Rows of X' (X X' + l2 I)^-1 X, which is I - l2 P."""
         half_MU = by_item_NU[first:last] @ inverse_UU
-        return np.ascontiguousarray((by_item_NU @ half_MU.T).T)
+        return np.ascontiguousarray((by_item_NU @ np.ascontiguousarray(half_MU.T)).T)
 
-    diagonal_N = np.concatenate([block.diagonal(first) for first, block in _blocks(product, n_items, "ease: diagonal")])
+    def diagonal(first: int, last: int) -> Floats:
+        """The diagonal of the same rows, [M]."""
+        half_MU = by_item_NU[first:last] @ inverse_UU
+        return np.asarray(by_item_NU[first:last].multiply(half_MU).sum(axis=1), np.float32).ravel()
+
+    diagonal_N = np.concatenate([part for _, part in _blocks(diagonal, n_items, "ease: diagonal")])
     return _pruned(product, n_items, keep, 1.0 / np.maximum(1.0 - diagonal_N, np.finfo(np.float32).tiny))
 
 
