@@ -15,6 +15,7 @@ from torch import Tensor
 from kdspark.config import EASEConfig
 from kdspark.errors import ModelError
 from kdspark.models.batch import ItemTable, UserBatch
+from kdspark.models.history import has_known_item
 from kdspark.models.item_item import history_weights
 from kdspark.models.recommender import Recommender
 
@@ -123,7 +124,7 @@ class EASE(Recommender):
         )
 
     def encodable(self, batch: UserBatch) -> Tensor:
-        return ((batch.history >= 0) & (batch.history < self.n_items)).any(dim=1)
+        return has_known_item(batch.history, self.n_items)
 
     def drop_item_side(self) -> None:
         self.weights = None

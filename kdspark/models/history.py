@@ -34,6 +34,11 @@ def align_left(history_BL: Tensor, known_items: int, window: int) -> tuple[Tenso
     return torch.where(position_mask(lengths_B, width), items_BW, PAD), lengths_B
 
 
+def has_known_item(history_BL: Tensor, known_items: int) -> Tensor:
+    """bool [B]: whether the history names an item that the model can encode."""
+    return ((history_BL >= 0) & (history_BL < known_items)).any(dim=1)
+
+
 def position_mask(lengths_B: Tensor, width: int) -> Tensor:
     """bool [B, width]: the first `lengths_B` columns."""
     return torch.arange(width, device=lengths_B.device)[None, :] < lengths_B[:, None]

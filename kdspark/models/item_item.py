@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdspark.config import ItemItemConfig
 from kdspark.models.batch import ItemTable, UserBatch
-from kdspark.models.history import align_left, position_mask
+from kdspark.models.history import align_left, has_known_item, position_mask
 from kdspark.models.recommender import Recommender
 
 
@@ -60,7 +60,7 @@ class ItemItem(Recommender):
         return scores_BN.to(batch.history.device)
 
     def encodable(self, batch: UserBatch) -> Tensor:
-        return ((batch.history >= 0) & (batch.history < self.n_items)).any(dim=1)
+        return has_known_item(batch.history, self.n_items)
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kdspark.models.batch import FeatureSizes, UserBatch
 from kdspark.models.dropout import Dropout
 from kdspark.models.features import FeatureTower
-from kdspark.models.history import align_left, align_right, at_last, drop_items, lookup
+from kdspark.models.history import align_left, align_right, at_last, drop_items, has_known_item, lookup
 from kdspark.tables import PAD
 
 _RIDGE = 1e-2
@@ -58,7 +58,7 @@ class IdEncoder(UserEncoder):
         return torch.where(self._trained(batch)[:, None], own_BD, self._fold_in(batch, items_ND, known_items))
 
     def knows(self, batch: UserBatch, known_items: int) -> Tensor:
-        return self._trained(batch) | has_known_item(batch, known_items)
+        return self._trained(batch) | has_known_item(batch.history, known_items)
 
     def _trained(self, batch: UserBatch) -> Tensor:
         inside_B = self._inside(batch)
@@ -87,7 +87,7 @@ class HistoryEncoder(UserEncoder):
         self.window, self.input_dropout = window, input_dropout
 
     def knows(self, batch: UserBatch, known_items: int) -> Tensor:
-        return has_known_item(batch, known_items)
+        return has_known_item(batch.history, known_items)
 
     def inputs(self, batch: UserBatch, known_items: int) -> tuple[Tensor, Tensor]:
         """Left-aligned items [B, W] and lengths [B]."""
@@ -167,8 +167,3 @@ class TwoTowerEncoder(HistoryEncoder):
             parts.append(self.tower(batch.codes, batch.numbers, batch.vector))
         out: Tensor = bag_BD + self.mlp(self.dropout(torch.cat(parts, dim=1)))
         return out
-
-
-def has_known_item(batch: UserBatch, known_items: int) -> Tensor:
-    """bool [B]: whether the history names an item that the model can encode."""
-    return ((batch.history >= 0) & (batch.history < known_items)).any(dim=1)
