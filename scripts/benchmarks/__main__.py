@@ -1,0 +1,41 @@
+"""Entry point of scripts/bench: `python scripts/benchmarks NAME`."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import distill
+import typer
+
+from kdspark.cli import configure_logging
+from kdspark.errors import KdsparkError
+
+
+def main(
+    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(distill.BENCHES)}.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    data: Annotated[str, typer.Option(help="Folder of the benchmark's data; default: data/ in the checkout.")] = "",
+    out: Annotated[str, typer.Option(help="Folder for everything written; default: bench/NAME.")] = "",
+    seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "1,2,3",
+) -> None:
+    """Run a benchmark and print its table."""
+    if name not in distill.BENCHES:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(distill.BENCHES)}.")
+    configure_logging()
+    try:
+        folder = _folder(out) or Path("bench") / name
+        result = distill.run(name, _folder(data), folder, [int(seed) for seed in seeds.split(",")])
+    except KdsparkError as error:
+        typer.echo(f"kdspark: error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from None
+    typer.echo(json.dumps(result, indent=2) if as_json else distill.text_table(result))
+
+
+def _folder(path: str) -> Path | None:
+    """A path as the caller meant it: the script has moved to the checkout since."""
+    return Path(os.environ.get("KDSPARK_CALLED_FROM", ".")) / path if path else None
+
+
+if __name__ == "__main__":
+    typer.run(main)
