@@ -47,6 +47,7 @@ class IdEncoder(UserEncoder):
         self.n_users = n_users
         self.table = nn.Embedding(n_users, dim, sparse=True)  # a step must not cost the whole table
         self.dropout = Dropout(dropout)
+        self._mean_length: float | None = None
         # Zero: whoever has no training row stays zero, and is folded in. Item vectors are random, so gradients flow.
         nn.init.zeros_(self.table.weight)
 
@@ -74,9 +75,18 @@ class IdEncoder(UserEncoder):
         ridge = _RIDGE * gram_DD.diagonal().mean().clamp(min=_SMALLEST)
         regular_DD = gram_DD + ridge * torch.eye(len(gram_DD), device=gram_DD.device)
         folded_BD: Tensor = torch.linalg.solve(regular_DD, summed_BD.T).T
-        lengths_U: Tensor = torch.linalg.vector_norm(self.table.weight, dim=1)
-        length = lengths_U.sum() / (lengths_U > 0).sum().clamp(min=1)
-        return F.normalize(folded_BD, dim=1, eps=_SMALLEST) * length
+        return F.normalize(folded_BD, dim=1, eps=_SMALLEST) * self._length()
+
+    def _length(self) -> float:
+        """Mean length of the trained vectors, read once until training moves them: a batch must not cost the table."""
+        if self._mean_length is None:
+            lengths_U: Tensor = torch.linalg.vector_norm(self.table.weight.detach(), dim=1)
+            self._mean_length = float(lengths_U.sum() / (lengths_U > 0).sum().clamp(min=1))
+        return self._mean_length
+
+    def train(self, mode: bool = True) -> "IdEncoder":
+        self._mean_length = None
+        return super().train(mode)
 
 
 class HistoryEncoder(UserEncoder):

@@ -79,3 +79,22 @@ def test_folding_in_finds_the_space_of_the_users_it_stands_for():
         encoder.table.weight.fill_(1.0)
     folded = encoder(batch(history.tolist(), list(range(1, 51))), items, 400)
     assert torch.cosine_similarity(folded, true).mean() > 0.9
+
+
+def test_the_length_of_folded_vectors_is_read_once_and_again_after_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, norm, sizes = IdEncoder(3, 2, 0.0).eval(), torch.linalg.vector_norm, []
+
+    def spy(x: torch.Tensor, *args: object, **options: object) -> torch.Tensor:
+        sizes.append(tuple(x.shape))
+        return norm(x, *args, **options)
+
+    monkeypatch.setattr(torch.linalg, "vector_norm", spy)
+    stranger = batch([[PAD, 0, 2]], [7])
+    for length in (5.0, 2.0):
+        encoder.train()
+        with torch.no_grad():
+            encoder.table.weight.copy_(torch.tensor([[length, 0.0], [0.0, length], [0.0, 0.0]]))
+        encoder.eval()
+        for _ in range(3):
+            assert float(encoder(stranger, VECTORS, 3).detach().norm()) == pytest.approx(length)
+    assert sizes.count((3, 2)) == 2
