@@ -106,8 +106,10 @@ def _inverse(gram: sp.csr_matrix, l2: float) -> Floats:
     del dense
     if int(info) != 0:
         raise ModelError("EASE: the regularised Gram matrix is not positive definite in float32.", "Raise `l2`.")
-    inverse: Floats = torch.cholesky_inverse(factor).numpy()
-    return inverse
+    inverse = torch.cholesky_inverse(factor)
+    # LAPACK answers in column order, which scipy would copy for every block; of a symmetric matrix it is the row order
+    rows: Floats = (inverse if inverse.is_contiguous() else inverse.T).numpy()
+    return rows
 
 
 def _blocks(rows: Rows, n_items: int, title: str) -> Iterator[tuple[int, Floats]]:
