@@ -10,13 +10,11 @@ from kdspark.config import TrainingConfig
 from kdspark.distill.batches import HARD, LOSS, ExampleBatch
 from kdspark.distill.hard import SOFTMAX_BYTES, hard_loss
 from kdspark.distill.regularise import regularisers
+from kdspark.distill.scores import history_mask
 from kdspark.distill.windows import cut_windows, seen_before
 from kdspark.models.batch import UserBatch
 from kdspark.models.recommender import Recommender
 from kdspark.tables import PAD
-
-_SEEN_BYTES = 2 + 1
-"""Per window column and item: the running count, and whether it is positive."""
 
 
 class SequenceObjective(nn.Module):
@@ -49,8 +47,7 @@ class SequenceObjective(nn.Module):
         """Least memory that the scores of a step with `rows` users take; 0 where the softmax is sampled."""
         if self.training_config.negatives > 0:
             return 0
-        per_item = SOFTMAX_BYTES + (_SEEN_BYTES * self.window if self.mask_history else 0)
-        return rows * self.model.n_catalogue * per_item
+        return rows * self.model.n_catalogue * SOFTMAX_BYTES
 
     def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
         """{"loss", "hard"}, in nats, and the regularisers that are switched on, unweighted but for "loss"."""
@@ -66,7 +63,7 @@ class SequenceObjective(nn.Module):
         if self.training_config.negatives == 0:
             scores_PN = (users_PD @ items_ND.T).float()
             if self.mask_history:
-                seen_PN = seen_before(inputs_XW, len(items_ND))[usable_XW].scatter_(1, targets_P1, False)
+                seen_PN = history_mask(seen_before(inputs_XW)[usable_XW], [targets_P1], len(items_ND))
                 scores_PN = scores_PN.masked_fill(seen_PN, -torch.inf)
         total = hard_loss(users_PD, items_ND, targets_P1, scores_PN, self.training_config)
         parts = {HARD: total.detach()}

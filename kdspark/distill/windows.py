@@ -1,6 +1,6 @@
 """Histories cut into windows, for objectives that learn from every position.
 
-Legend: B rows, L history length, X windows, W inputs of a window, V = W + 1, N items.
+Legend: B rows, L history length, X windows, W inputs of a window, V = W + 1.
 """
 
 import torch
@@ -29,9 +29,8 @@ def cut_windows(history_BL: Tensor, known_items: int, window: int) -> tuple[Tens
     return windows_BXV[usable_BX], rows_BX[usable_BX]
 
 
-def seen_before(inputs_XW: Tensor, n_items: int) -> Tensor:
-    """bool [X, W, N]: items among a window's inputs up to and including each position."""
-    counts = torch.zeros(*inputs_XW.shape, n_items + 1, dtype=torch.int16, device=inputs_XW.device)
-    known_XW = (inputs_XW >= 0) & (inputs_XW < n_items)
-    counts.scatter_(2, torch.where(known_XW, inputs_XW, n_items).unsqueeze(2), 1)
-    return counts.cumsum_(dim=1)[..., :n_items] > 0
+def seen_before(inputs_XW: Tensor) -> Tensor:
+    """int64 [X, W, W]: the items among a window's inputs up to and including each position, PAD for later ones."""
+    width = inputs_XW.shape[1]
+    until_WW = torch.ones(width, width, dtype=torch.bool, device=inputs_XW.device).tril()
+    return torch.where(until_WW, inputs_XW[:, None, :], PAD)
