@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 import torch
-from scipy.sparse.linalg import svds
 from tqdm import tqdm
 
 from kdspark.config import EASEConfig, GFCFConfig
@@ -24,6 +23,8 @@ Rows = Callable[[int, int], Floats]
 """From the first row and the one after the last to what there is of these rows: dense [M, N], or a number each [M]."""
 
 _BLOCK_FLOATS = 1 << 25
+_OVERSAMPLED, _ITERATIONS = 64, 6
+"""Of the subspace iteration: vectors beyond the rank, and passes."""
 
 
 def interaction_matrix(
@@ -69,7 +70,9 @@ def ease_weights(config: EASEConfig, matrix_UN: sp.csr_matrix, keep: int) -> sp.
 def gfcf_weights(config: GFCFConfig, matrix_UN: sp.csr_matrix, keep: int, seed: int) -> sp.csr_matrix:
     """GF-CF (Shen et al., CIKM'21), pruned: W = R'R + alpha D^-1/2 V V' D^1/2, diagonal left out.
 
-    R = D_u^-1/2 X D^-1/2 with the degrees of users and items, V its `rank` leading right singular vectors.
+    R = D_u^-1/2 X D^-1/2 with the degrees of users and items, V its `rank` leading right singular vectors, found by
+    randomised subspace iteration (Halko et al., SIAM Review 2011), as the spectrum of a log falls too slowly for
+    Lanczos: where singular values are close, V is a mixture of their vectors, which filters alike.
 
     Raises:
         ModelError: the matrix is smaller than `rank`.
@@ -81,8 +84,7 @@ def gfcf_weights(config: GFCFConfig, matrix_UN: sp.csr_matrix, keep: int, seed: 
         )
     users_U, items_N = (np.maximum(np.asarray(matrix_UN.sum(axis), np.float32).ravel(), 1.0) for axis in (1, 0))
     normal_UN = (sp.diags(users_U**-0.5) @ matrix_UN @ sp.diags(items_N**-0.5)).tocsr().astype(np.float32)
-    start = np.random.default_rng(seed).standard_normal(min(matrix_UN.shape)).astype(np.float32)
-    vectors_NR = svds(normal_UN, k=config.rank, v0=start, return_singular_vectors="vh")[2].T
+    vectors_NR = _right_singular_vectors(normal_UN, config.rank, seed)
     left_NR, right_NR = vectors_NR * items_N[:, None] ** -0.5, vectors_NR * items_N[:, None] ** 0.5
     by_item_NU = normal_UN.T.tocsr()
 
@@ -92,6 +94,21 @@ def gfcf_weights(config: GFCFConfig, matrix_UN: sp.csr_matrix, keep: int, seed: 
         return filtered
 
     return _pruned(rows, n_items, keep, np.ones(n_items, np.float32))
+
+
+def _right_singular_vectors(matrix_UN: sp.csr_matrix, rank: int, seed: int) -> Floats:
+    """The `rank` leading ones, [N, R]."""
+    entries = matrix_UN.tocoo()
+    places = torch.from_numpy(np.stack([entries.row, entries.col]).astype(np.int64))
+    sparse_UN = torch.sparse_coo_tensor(
+        places, torch.from_numpy(entries.data), entries.shape, check_invariants=False
+    ).coalesce()
+    width = min(rank + _OVERSAMPLED, *entries.shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vectors_NR: Floats = torch.svd_lowrank(sparse_UN, q=width, niter=_ITERATIONS)[2][:, :rank].numpy()
+    vectors_NR[matrix_UN.getnnz(axis=0) == 0] = 0.0  # exactly: an item without events has no weights
+    return vectors_NR
 
 
 def pruned_ease_bytes(n_users: int, n_items: int) -> int:

@@ -66,6 +66,13 @@ def test_gfcf_is_its_definition(seed: int, rank: int, alpha: float) -> None:
     np.testing.assert_allclose(found, dense_gfcf(matrix, rank, alpha), atol=1e-4)
 
 
+def test_gfcf_finds_the_leading_subspace_of_a_large_log() -> None:
+    matrix = events(400, 300)  # many more than the vectors that the iteration keeps
+    found = gfcf_weights(GFCFConfig(rank=4, alpha=1.0), matrix, 10_000, 0).toarray()
+    exact, linear = dense_gfcf(matrix, 4, 1.0), dense_gfcf(matrix, 4, 0.0)
+    assert np.linalg.norm(found - exact) < 0.1 * np.linalg.norm(exact - linear)  # the low-pass part is there
+
+
 def test_items_without_events_have_no_weights() -> None:
     matrix = events(30, 12).tolil()
     matrix[:, 4] = 0
