@@ -44,6 +44,7 @@ TARGETS = "targets"
 CANDIDATES = "candidates"
 LOGITS = "logits"
 TEACHER_ID = "teacher_id"
+TEACHER_VECTOR = "teacher_vector"
 PAD = -1
 
 # recommendations
@@ -100,6 +101,13 @@ SCHEMAS: dict[str, str] = {
         f"{USER_IDX} INT, {POSITION} INT, {HISTORY} ARRAY<INT>, {TARGETS} ARRAY<INT>, {CODES} ARRAY<INT>, "
         f"{NUMBERS} ARRAY<FLOAT>, {VECTOR} ARRAY<FLOAT>, {CANDIDATES} ARRAY<INT>, {LOGITS} ARRAY<FLOAT>, "
         f"{TEACHER_ID} STRING"
+    ),
+    # The same where a loss reads the teacher's vectors: that of the row's user, whose inner products with the teacher's
+    # item vectors are its logits; zeros where the teacher knows nothing of the user.
+    "soft_labels_and_vectors": (
+        f"{USER_IDX} INT, {POSITION} INT, {HISTORY} ARRAY<INT>, {TARGETS} ARRAY<INT>, {CODES} ARRAY<INT>, "
+        f"{NUMBERS} ARRAY<FLOAT>, {VECTOR} ARRAY<FLOAT>, {CANDIDATES} ARRAY<INT>, {LOGITS} ARRAY<FLOAT>, "
+        f"{TEACHER_ID} STRING, {TEACHER_VECTOR} ARRAY<FLOAT>"
     ),
     # What one model answers for evaluation: a list per user, best first, shorter than k where items run out.
     "ranked": f"{USER_IDX} INT, {ITEMS} ARRAY<INT>, {SCORES} ARRAY<FLOAT>, {REASON} STRING",

@@ -20,11 +20,13 @@ from kdspark.bridge.arrow import list_array, rebatch, user_batch
 from kdspark.bridge.scoring import answer
 from kdspark.bridge.shipping import Shipped, ship
 from kdspark.config import SoftLabelsConfig
+from kdspark.errors import ConfigError
 from kdspark.ranking.hashing import splitmix64
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from kdspark.models.answers import Answers
     from kdspark.models.batch import UserBatch
     from kdspark.models.storage import Serving
 
@@ -32,7 +34,7 @@ _OVERSAMPLE = 2  # tail draws per slot; draws that hit the top-K, the history or
 
 
 def label_examples(
-    examples: "DataFrame", bundle: Path, config: SoftLabelsConfig, teacher_id: str, seed: int
+    examples: "DataFrame", bundle: Path, config: SoftLabelsConfig, teacher_id: str, seed: int, vectors: bool = False
 ) -> "DataFrame":
     """Add the teacher's candidates and logits to every example.
 
@@ -42,13 +44,20 @@ def label_examples(
         config: K, S, whether items of the history are masked, and rows per batch.
         teacher_id: recorded in every row.
         seed: of the tail.
+        vectors: add the teacher's vectors of the users; zeros for those it knows nothing of.
 
     Returns:
-        A lazy, map-only frame with schema `tables.SCHEMAS["soft_labels"]`. Candidates hold the top-K in order, then
-        the tail; PAD (logit 0) where the catalogue has too few items.
+        A lazy, map-only frame with the schema of `label_table(vectors)`. Candidates hold the top-K in order, then
+        the tail; PAD (logit 0) where the catalogue has too few items. Computing it raises ConfigError where the
+        teacher has no vectors.
     """
-    task = _LabelTask(ship(examples.sparkSession, bundle), config, teacher_id, seed)
-    return examples.select(*tables.columns("examples")).mapInArrow(task, tables.ddl("soft_labels"))
+    task = _LabelTask(ship(examples.sparkSession, bundle), config, teacher_id, seed, vectors)
+    return examples.select(*tables.columns("examples")).mapInArrow(task, tables.ddl(label_table(vectors)))
+
+
+def label_table(vectors: bool) -> str:
+    """The key in `tables.SCHEMAS` of labels with or without the teacher's vectors."""
+    return "soft_labels_and_vectors" if vectors else "soft_labels"
 
 
 @dataclass(frozen=True)
@@ -57,27 +66,29 @@ class _LabelTask:
     config: SoftLabelsConfig
     teacher_id: str
     seed: int
+    vectors: bool
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in rebatch(batches, self.config.batch_size):
             users = user_batch(batch).pad_to(self.config.batch_size)
             positions_B = np.asarray(batch.column(tables.POSITION), np.int64)
-            candidates_BC, logits_BC = self._label(self.shipped.load(), users, positions_B)
+            serving = self.shipped.load()
+            answers, known_B = answer(serving, users)
+            candidates_BC, logits_BC = self._label(serving, answers, users, positions_B)
             rows = batch.num_rows
-            yield pa.RecordBatch.from_arrays(
-                [
-                    *batch.columns,
-                    list_array(candidates_BC[:rows], pa.int32()),
-                    list_array(logits_BC[:rows], pa.float32()),
-                    pa.array([self.teacher_id] * rows, pa.string()),
-                ],
-                names=tables.columns("soft_labels"),
-            )
+            columns = [
+                *batch.columns,
+                list_array(candidates_BC[:rows], pa.int32()),
+                list_array(logits_BC[:rows], pa.float32()),
+                pa.array([self.teacher_id] * rows, pa.string()),
+            ]
+            if self.vectors:
+                columns.append(list_array((user_vectors(answers) * known_B[:, None])[:rows], pa.float32()))
+            yield pa.RecordBatch.from_arrays(columns, names=tables.columns(label_table(self.vectors)))
 
     def _label(
-        self, serving: "Serving", users: "UserBatch", positions_B: npt.NDArray[np.int64]
+        self, serving: "Serving", answers: "Answers", users: "UserBatch", positions_B: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        answers, _ = answer(serving, users)
         history_BL, allowed_N = users.history.numpy(), serving.allowed_N_numpy
         seen = _as_csr(history_BL) if self.config.mask_history else None
         top_BK, top_scores_BK = answers.top(self.config.top_k, seen, allowed_N)
@@ -90,6 +101,22 @@ class _LabelTask:
         logits_BC = np.concatenate([top_scores_BK, tail_scores_BS], axis=1).astype(np.float32)
         logits_BC[candidates_BC == tables.PAD] = 0.0
         return candidates_BC, logits_BC
+
+
+def user_vectors(answers: "Answers") -> npt.NDArray[np.float32]:
+    """The vectors [B, D] behind the answers.
+
+    Raises:
+        ConfigError: they come from no vectors.
+    """
+    from kdspark.models.answers import VectorAnswers
+
+    if not isinstance(answers, VectorAnswers):
+        raise ConfigError(
+            "`distill.losses` read the teacher's vectors, which this teacher does not have.",
+            "Train a teacher with factors (a neural model, als, or an ensemble of these), or remove the losses.",
+        )
+    return answers.users_BD
 
 
 def sample_tail(

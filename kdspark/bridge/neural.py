@@ -26,7 +26,7 @@ from kdspark.errors import TrainingError
 from kdspark.models.batch import FeatureSizes, UserBatch
 from kdspark.models.build import build_model
 from kdspark.models.memory import require_memory
-from kdspark.models.storage import save_model
+from kdspark.models.storage import load_item_vectors, save_model
 from kdspark.workspace import read_json
 
 _CONFIG: TypeAdapter[TrainableConfig] = TypeAdapter(StudentConfig)
@@ -39,6 +39,7 @@ def train_process(
     rows: str | None,
     distill: dict[str, Any] | None,
     top_k: int,
+    teacher: str | None,
     checkpoints: str,
     seed: int,
     stop_after: int | None,
@@ -54,6 +55,7 @@ def train_process(
         rows: folder of training rows; None trains a causal model on whole sequences, any other on the examples.
         distill: the loss; None for hard labels alone.
         top_k: how many of a row's candidates are the teacher's ordered top.
+        teacher: serving bundle whose item vectors losses on vectors read; None where none does.
         checkpoints: folder for checkpoints.
         seed: of everything random.
         stop_after: epochs to train on the schedule of all.
@@ -76,11 +78,17 @@ def train_process(
         objective = SequenceObjective(model, model_config.training, _window(model_config), not source.repeats)
     else:
         objective = ExampleObjective(
-            model, loss, model_config.training, top_k, mask_history, not source.repeats, seed=seed
+            model,
+            loss,
+            model_config.training,
+            top_k,
+            mask_history,
+            not source.repeats,
+            load_item_vectors(Path(teacher)) if teacher else None,
+            seed,
         )
     columns = _user_columns(source.user_sizes) + ([] if sequences else [tables.TARGETS])
-    columns += [tables.CANDIDATES, tables.LOGITS] if loss.reads_candidates else []
-    feed = _feed(folder, columns, model_config.training.batch_size, seed)
+    feed = _feed(folder, columns + _label_columns(loss), model_config.training.batch_size, seed)
     rows_per_step = min(model_config.training.batch_size, feed.rows)
     require_memory(
         objective.step_bytes(rows_per_step),
@@ -115,6 +123,12 @@ def _user_columns(sizes: FeatureSizes) -> list[str]:
     return [tables.USER_IDX, tables.HISTORY, *(name for name, present in optional.items() if present)]
 
 
+def _label_columns(loss: DistillConfig) -> list[str]:
+    """The columns of the soft labels that any part of the loss reads."""
+    columns = [tables.CANDIDATES, tables.LOGITS] if loss.reads_candidates else []
+    return columns + ([tables.TEACHER_VECTOR] if loss.reads_user_vectors else [])
+
+
 def _feed(folder: Path, columns: list[str], batch_size: int, seed: int) -> ParquetFeed:
     try:
         expected = int(read_json(folder.parent / "manifest.json")["rows"][folder.name])
@@ -136,7 +150,8 @@ def _batches(feed: ParquetFeed, epoch: int) -> Iterator[ExampleBatch]:
             vector=columns.get(tables.VECTOR, no_numbers),
         )
         targets = columns.get(tables.TARGETS, no_ids)
-        yield ExampleBatch(users, targets, columns.get(tables.CANDIDATES), columns.get(tables.LOGITS))
+        labels = (columns.get(name) for name in (tables.CANDIDATES, tables.LOGITS, tables.TEACHER_VECTOR))
+        yield ExampleBatch(users, targets, *labels)
 
 
 def _window(config: TrainableConfig) -> int:

@@ -63,6 +63,7 @@ class Request:
         rows: training rows of a student (examples or soft labels); None for a teacher, which reads whole sequences.
         distill: how a student learns from them.
         top_k: how many of a row's candidates are the teacher's ordered top.
+        teacher: the serving bundle of the rows' teacher, for losses on its vectors.
         epochs_from: the training record of the same model, whose number of epochs a refit repeats.
     """
 
@@ -73,6 +74,7 @@ class Request:
     rows: Path | None = None
     distill: DistillConfig | None = None
     top_k: int = 0
+    teacher: Path | None = None
     epochs_from: Mapping[str, Any] | None = None
 
     def refit(self, record: Mapping[str, Any]) -> "Request":
@@ -218,6 +220,7 @@ def _train_neural(
         "rows": str(request.rows) if request.rows else None,
         "distill": request.distill.model_dump(mode="json", by_alias=True) if request.distill else None,
         "top_k": request.top_k,
+        "teacher": str(request.teacher) if request.teacher else None,
         "checkpoints": str(request.checkpoints),
         "seed": request.seed,
         "stop_after": stop_after,

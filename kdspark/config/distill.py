@@ -42,12 +42,22 @@ class DistillConfig(Strict):
     @property
     def reads_candidates(self) -> bool:
         """Whether the soft labels' candidates and logits are needed."""
-        return self.lambda_ > 0 or any(loss.reads == "candidates" for loss in self.losses)
+        return self.lambda_ > 0 or any("candidates" in loss.reads for loss in self.losses)
 
     @property
     def reads_vectors(self) -> bool:
-        """Whether the teacher's vectors are needed."""
-        return any(loss.reads == "vectors" for loss in self.losses)
+        """Whether the teacher's vectors are needed, of users or of items."""
+        return bool(self.vector_losses)
+
+    @property
+    def reads_user_vectors(self) -> bool:
+        """Whether the soft labels must hold the teacher's vectors of the users."""
+        return any("users" in loss.reads for loss in self.losses)
+
+    @property
+    def vector_losses(self) -> list[str]:
+        """Kinds of the losses that read the teacher's vectors."""
+        return [loss.kind for loss in self.losses if loss.reads & {"users", "items"}]
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "DistillConfig":

@@ -1,12 +1,13 @@
 """Distillation losses beside the soft labels' KL. `kind` selects the loss; each has only its own keys."""
 
-from typing import Annotated, ClassVar, Literal, Union
+from typing import Annotated, Literal, Union
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kdspark.config.base import Strict
 
-Reads = Literal["candidates", "vectors"]
+Read = Literal["candidates", "users", "items"]
+"""What a loss reads of the teacher: its candidates with their logits, its vectors of the rows' users, or of items."""
 
 
 class _Loss(Strict):
@@ -16,8 +17,12 @@ class _Loss(Strict):
         weight: its factor in the sum.
     """
 
-    reads: ClassVar[Reads] = "candidates"
     weight: float = Field(1.0, gt=0)
+
+    @property
+    def reads(self) -> frozenset[Read]:
+        """What it needs of the teacher."""
+        return frozenset[Read](["candidates"])
 
 
 class RDConfig(_Loss):
@@ -46,6 +51,10 @@ class CDConfig(_Loss):
         temperature, shift: targets are sigmoid((teacher's logit + shift) / temperature).
         standardise: z-scores of the row's logits first; raw ones differ wildly between users.
         guide: whose ranking of the candidates to draw by.
+        reach: the student's highest items of the catalogue, from which it draws with `guide: student`, as in the paper;
+            the teacher's scores of them come from its vectors. 0 draws from the row's candidates.
+        pool: uniformly drawn items among which, beside the candidates, those of `reach` are looked for; 0 looks in the
+            whole catalogue.
     """
 
     kind: Literal["cd"] = "cd"
@@ -55,6 +64,20 @@ class CDConfig(_Loss):
     shift: float = 0.0
     standardise: bool = True
     guide: Literal["teacher", "student"] = "teacher"
+    reach: int = Field(0, ge=0)
+    pool: int = Field(0, ge=0)
+
+    @property
+    def reads(self) -> frozenset[Read]:
+        return frozenset[Read](["candidates", "users", "items"] if self.reach else ["candidates"])
+
+    @model_validator(mode="after")
+    def _whose_own_items(self) -> "CDConfig":
+        if self.guide == "teacher":
+            self.refuse_idle(["reach", "pool"], "with `guide: teacher`")
+        elif not self.reach:
+            self.refuse_idle(["pool"], "with `reach: 0`")
+        return self
 
 
 class RRDConfig(_Loss):
@@ -119,9 +142,12 @@ class _VectorLoss(_Loss):
         items: uniformly drawn items per step, where `rows` are not the users alone.
     """
 
-    reads: ClassVar[Reads] = "vectors"
     rows: Literal["users", "items", "both"] = "both"
     items: int = Field(256, ge=2)
+
+    @property
+    def reads(self) -> frozenset[Read]:
+        return frozenset[Read](["users", "items"]) if self.rows == "both" else frozenset[Read]([self.rows])
 
 
 class DEConfig(_VectorLoss):

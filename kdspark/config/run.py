@@ -12,6 +12,7 @@ from kdspark.config.models import (
     EASEConfig,
     EnsembleConfig,
     GFCFConfig,
+    ItemItemConfig,
     NeuralConfig,
     RecommenderConfig,
     SequenceConfig,
@@ -115,6 +116,7 @@ class Config(Strict):
                 "so its older part would never be trained"
             )
         self._teacher_fits(self.teacher)
+        self._vectors_exist(self.teacher)
         self._sets_are_noisy(self.student, "student")
         self._features_exist(self.student, "student")
         return self
@@ -127,6 +129,18 @@ class Config(Strict):
                 "anyway; remove it"
             )
         return self
+
+    def _vectors_exist(self, teacher: RecommenderConfig) -> None:
+        """A pre-trained teacher is asked when its folder is read."""
+        for member in teacher.members if isinstance(teacher, EnsembleConfig) else []:
+            self._vectors_exist(member)
+        if self.distill.reads_vectors and isinstance(teacher, ItemItemConfig):
+            losses = " and ".join(self.distill.vector_losses)
+            raise ValueError(
+                f"`distill.losses`: {losses} would read the teacher's vectors, but an item-item model ({teacher.kind}) "
+                "has none that are shorter than the catalogue; "
+                "train a teacher with factors (a neural model, als, or an ensemble of these), or remove the loss"
+            )
 
     def _sets_are_noisy(self, model: RecommenderConfig, key: str) -> None:
         """In a "set" example the targets are the history: a model that reads all of it would learn to copy."""

@@ -55,6 +55,16 @@ def build_model(
         return NeuralRecommender(config, n_users, n_items, items, user_sizes)
 
 
+def has_short_vectors(description: dict[str, Any]) -> bool:
+    """Whether the described model scores by inner products of vectors that are shorter than the catalogue.
+
+    No item-item model does, nor does an ensemble with one.
+    """
+    if description["kind"] == "ensemble":
+        return all(has_short_vectors(member) for member in description["members"])
+    return not ("config" in description and isinstance(_CONFIGS.validate_python(description["config"]), ItemItemConfig))
+
+
 def from_description(description: dict[str, Any], items: ItemTable) -> Recommender:
     """The model that `Recommender.describe` described, its weights still to be loaded.
 

@@ -122,6 +122,16 @@ def load_serving(folder: Path) -> Serving:
     return Serving(model.eval(), items_ND, allowed_N, popularity_N, description)
 
 
+def load_item_vectors(folder: Path) -> Tensor:
+    """Item vectors [N, D] of a serving bundle, zero for items that it does not recommend: it knows nothing of them.
+
+    Raises:
+        ModelError: as `load_model` does.
+    """
+    _, tensors = _read(folder, "serving")
+    return tensors["items_ND"] * tensors["allowed_N"][:, None]
+
+
 def describe_folder(folder: Path) -> dict[str, Any]:
     """The contents of model.json, the weights unread. Raises ModelError if it is missing or damaged."""
     path = folder / META_FILE

@@ -1,7 +1,7 @@
 """soft_labels: the teacher's top-K and a sampled tail, with logits, for training positions and scoring inputs."""
 
 from kdspark import tables
-from kdspark.bridge.labels import label_examples
+from kdspark.bridge.labels import label_examples, label_table
 from kdspark.spark.examples import scoring_inputs
 from kdspark.spark.io import read_table, training_files, write_table
 from kdspark.stages import prepare, teacher
@@ -21,7 +21,9 @@ def stage(scope: Scope) -> Stage:
 
 
 def _settings(night: Night) -> object:
-    return {"soft_labels": night.config.soft_labels.model_dump(mode="json")}
+    settings = {"soft_labels": night.config.soft_labels.model_dump(mode="json")}
+    # named only where it is so: labels without vectors are the same as ever
+    return {**settings, "vectors": True} if night.config.distill.reads_user_vectors else settings
 
 
 def _build(task: Task, scope: Scope) -> Outcome:
@@ -39,6 +41,7 @@ def _build(task: Task, scope: Scope) -> Outcome:
     laid_out = examples.repartition(training_files(rows), tables.USER_IDX).sortWithinPartitions(
         tables.USER_IDX, tables.POSITION
     )
-    labelled = label_examples(laid_out, bundle, config, teacher_id, night.config.seed)
-    written = write_table(labelled, TABLE, task.out / TABLE)
+    vectors = night.config.distill.reads_user_vectors
+    labelled = label_examples(laid_out, bundle, config, teacher_id, night.config.seed, vectors)
+    written = write_table(labelled, label_table(vectors), task.out / TABLE)
     return Outcome(rows={TABLE: written}, facts={"teacher_id": teacher_id})

@@ -27,10 +27,10 @@ def stages_of(config: Config) -> dict[str, Stage]:
         teacher.stage("train"),
         labels.stage("train"),
         student.plain_stage(),
-        student.stage("train"),
+        student.stage("train", config),
     ]
     if config.refit:
-        stages += [teacher.stage("full"), labels.stage("full"), student.stage("full")]
+        stages += [teacher.stage("full"), labels.stage("full"), student.stage("full", config)]
     stages += [score.stage(config), evaluate.STAGE, publish.STAGE]
     return {stage.name: stage for stage in stages}
 
@@ -54,6 +54,8 @@ def run_night(night: Night, verb: str = "run") -> Runner:
     stages = stages_of(night.config)
     runner = Runner(night, stages)
     wanted = [name for name, stage in stages.items() if verb in ("run", stage.verb)]
+    if labels.name("train") in wanted:
+        teacher.check_vectors(night.config)
     if prepare.NAME in wanted:
         runner.run([prepare.NAME])
     prepare.check_lists_fit(night.config, runner.manifest(prepare.NAME))

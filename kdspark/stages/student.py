@@ -3,8 +3,8 @@
 from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.training import Request, train_recommender
-from kdspark.config import DistillConfig
-from kdspark.stages import labels, prepare
+from kdspark.config import Config, DistillConfig
+from kdspark.stages import labels, prepare, teacher
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
 from kdspark.workspace import read_json
 
@@ -16,9 +16,11 @@ def name(scope: Scope) -> str:
     return "train_student" if scope == "train" else "refit_student"
 
 
-def stage(scope: Scope) -> Stage:
+def stage(scope: Scope, config: Config) -> Stage:
     """The distilled student; with scope "full", the refit on every event with the epochs found."""
     needs: tuple[str, ...] = (prepare.NAME, labels.name(scope))
+    if config.distill.reads_vectors:
+        needs = (*needs, teacher.name(scope))
     if scope == "full":
         needs = (*needs, name("train"))
     return Stage(name(scope), "train-student", needs, _settings, lambda task: _build(task, scope))
@@ -47,6 +49,7 @@ def _build(task: Task, scope: Scope) -> Outcome:
         rows=task.inputs[labels.name(scope)] / labels.TABLE,
         distill=task.night.config.distill,
         top_k=task.night.config.soft_labels.top_k,
+        teacher=task.inputs[teacher.name(scope)] / teacher.SERVING if task.night.config.distill.reads_vectors else None,
     )
     if scope == "full":
         request = request.refit(read_json(task.inputs[name("train")] / MODEL / "training.json"))

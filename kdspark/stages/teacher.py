@@ -5,7 +5,9 @@ from pathlib import Path
 from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.training import Request, train_recommender
-from kdspark.config import EnsembleConfig, PretrainedConfig, RecommenderConfig
+from kdspark.config import Config, EnsembleConfig, PretrainedConfig, RecommenderConfig
+from kdspark.errors import ConfigError
+from kdspark.models.build import has_short_vectors
 from kdspark.models.storage import describe_folder
 from kdspark.stages import prepare
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
@@ -37,6 +39,23 @@ def _pretrained(config: RecommenderConfig) -> dict[str, str]:
     for member in config.members if isinstance(config, EnsembleConfig) else []:
         found |= _pretrained(member)
     return found
+
+
+def check_vectors(config: Config) -> None:
+    """Refuse a pre-trained teacher without the vectors that a loss reads; any other the configuration refuses itself.
+
+    Raises:
+        ConfigError: it is an item-item model, or an ensemble with one.
+        ModelError: its folder is missing or damaged.
+    """
+    for path in _pretrained(config.teacher) if config.distill.reads_vectors else []:
+        if not has_short_vectors(describe_folder(Path(path))["model"]):
+            losses = " and ".join(config.distill.vector_losses)
+            raise ConfigError(
+                f"`distill.losses`: {losses} would read the teacher's vectors, but {path} holds an item-item model, or "
+                "an ensemble with one, whose vectors are as long as the catalogue.",
+                "Name a teacher with factors (a neural model, als, or an ensemble of these), or remove the loss.",
+            )
 
 
 def _build(task: Task, scope: Scope) -> Outcome:
