@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.scores import history_mask, sample_items, sampled_mask, scores_of
+from kdspark.errors import TrainingError
 from kdspark.tables import PAD
 
 
@@ -85,6 +86,27 @@ class Context:
     def scores(self, items_BR: Tensor) -> Tensor:
         """The student's scores of each row's own items; PAD scores as item 0."""
         return scores_of(self.users_BD, self.items_ND, items_BR, self.scores_BN)
+
+    @property
+    def teacher_users_BE(self) -> Tensor:
+        """The teacher's vectors of the rows' users; zeros where it knows nothing of one.
+
+        Raises:
+            TrainingError: the rows hold none.
+        """
+        if self.batch.teacher_vectors is None:
+            raise TrainingError("The training rows hold no vectors of the teacher.", "Run the soft_labels stage again.")
+        return self.batch.teacher_vectors
+
+    def teacher_scores(self, items_BR: Tensor) -> Tensor:
+        """The teacher's scores [B, R] of each row's own items, whether candidates or not, by its vectors, in float32.
+
+        PAD scores as item 0. A vector of zeros says that the teacher knows nothing of a user or an item, not that the
+        score is 0.
+        """
+        assert self.teacher_items_NE is not None
+        with torch.autocast(items_BR.device.type, enabled=False):
+            return scores_of(self.teacher_users_BE.float(), self.teacher_items_NE.float(), items_BR, None)
 
     def sampled(self, size: int) -> tuple[Tensor, Tensor]:
         """Items [S] drawn uniformly for the whole batch; their scores [B, S], without gradient, -inf for known ones.

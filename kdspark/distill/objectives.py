@@ -145,4 +145,5 @@ def _setting(model: Recommender, distill: DistillConfig, teacher_items_NE: Tenso
         )
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         student_dim = model.encode_items().shape[1]
-    return Setting(distill, n_events, student_dim, teacher_items_NE.shape[1])
+    known_N = (teacher_items_NE != 0).any(dim=1)
+    return Setting(distill, n_events, student_dim, teacher_items_NE.shape[1], known_N)

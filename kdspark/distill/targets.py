@@ -37,13 +37,18 @@ def score_targets(
 
 
 def standardised(logits_BC: Tensor, present_BC: Tensor) -> Tensor:
-    """z-scores over each row's present entries; 0 where a row has no spread."""
+    """z-scores over each row's present entries; 0 where a row has no spread, and for what is not present."""
+    return torch.where(present_BC, standardised_like(logits_BC, logits_BC, present_BC), 0.0)
+
+
+def standardised_like(scores_BR: Tensor, logits_BC: Tensor, present_BC: Tensor) -> Tensor:
+    """Scores [B, R] of other items on the scale of the row's z-scores: by the mean and deviation of its logits."""
     counts_B1 = present_BC.sum(dim=1, keepdim=True).clamp(min=1)
     present = present_BC.to(logits_BC.dtype)
     mean_B1 = (logits_BC * present).sum(dim=1, keepdim=True) / counts_B1
     centred_BC = (logits_BC - mean_B1) * present
     deviation_B1 = (centred_BC.square().sum(dim=1, keepdim=True) / counts_B1).sqrt()
-    return torch.where(deviation_B1 > 1e-9, centred_BC / deviation_B1.clamp(min=1e-9), 0.0)
+    return torch.where(deviation_B1 > 1e-9, (scores_BR - mean_B1) / deviation_B1.clamp(min=1e-9), 0.0)
 
 
 def rank_targets(candidates_BC: Tensor, top_k: int, decay: float) -> Tensor:

@@ -1,6 +1,7 @@
 """Terms on the teacher's ranking of the candidates: RD, CD, RRD and UnKD.
 
-Legend: B rows, C candidates, K the teacher's ordered top among them, S drawn columns, X pairs.
+Legend: B rows, C candidates, K the teacher's ordered top among them, R the student's highest items, S drawn ones,
+X pairs.
 """
 
 import torch
@@ -23,11 +24,13 @@ from kdspark.distill.losses import (
     relaxed_ranking,
 )
 from kdspark.distill.losses.sampling import draw_columns, take
-from kdspark.distill.targets import standardised
+from kdspark.distill.targets import standardised, standardised_like
 from kdspark.distill.terms.term import Setting, Term
 from kdspark.tables import PAD
 
 _ROUNDING = 1e-5
+Drawn = tuple[Tensor, Tensor, Tensor]
+"""The student's scores of drawn items, the teacher's, and which were drawn; [B, S] each."""
 
 
 class RankingTerm(Term):
@@ -50,16 +53,27 @@ class RankingTerm(Term):
 
 
 class CollaborativeTerm(Term):
-    """CD on candidates drawn by the teacher's ranking of them, or by the student's.
+    """CD on items drawn by the teacher's ranking of the candidates, by the student's, or from the student's own top.
 
-    The paper draws from the catalogue; here from the candidates, whose scores by the teacher are known.
+    The paper draws from the whole ranking of the catalogue. By the teacher that is its top, which the candidates hold;
+    by the student it takes the teacher's vectors (`reach`), as the student's own top may hold anything.
     """
 
     def __init__(self, config: CDConfig, setting: Setting) -> None:
         super().__init__(config)
         self.config = config
+        self.ranks_catalogue = config.reach > 0 and config.pool == 0
+        if config.reach:
+            setting.vector_dims(config.kind)
+            self.register_buffer("known_N", setting.teacher_known_N, persistent=False)
 
     def forward(self, context: Context) -> Tensor:
+        config = self.config
+        scores_BS, logits_BS, drawn_BS = (self._own if config.reach else self._of_candidates)(context)
+        targets_BS = collaborative_targets(logits_BS, config.temperature, config.shift)
+        return collaborative_distillation(scores_BS, targets_BS, drawn_BS)
+
+    def _of_candidates(self, context: Context) -> Drawn:
         config, present_BC = self.config, context.present_BC
         order_BC = context.teacher_order_BC
         if config.guide == "student":
@@ -68,10 +82,21 @@ class CollaborativeTerm(Term):
         places_BS = draw_by_rank(present_BC.gather(1, order_BC), config.decay, config.samples)
         columns_BS = take(order_BC, places_BS)
         logits_BC = standardised(context.logits_BC, present_BC) if config.standardise else context.logits_BC
-        targets_BC = collaborative_targets(logits_BC, config.temperature, config.shift)
-        return collaborative_distillation(
-            take(context.candidate_scores_BC, columns_BS), take(targets_BC, columns_BS), places_BS != PAD
-        )
+        return take(context.candidate_scores_BC, columns_BS), take(logits_BC, columns_BS), places_BS != PAD
+
+    def _own(self, context: Context) -> Drawn:
+        """From the student's highest items. Their z-scores are by the candidates' mean and deviation: by their own, a
+        top of what the teacher thinks nothing of would look as good as the teacher's."""
+        config, present_BC = self.config, context.present_BC
+        highest_BR, _ = context.highest(config.reach, config.pool)
+        known_BR = (highest_BR != PAD) & self.get_buffer("known_N")[highest_BR.clamp(min=0)]
+        known_B = (context.teacher_users_BE != 0).any(dim=1) & present_BC.any(dim=1)
+        places_BS = draw_by_rank(known_BR & known_B[:, None], config.decay, config.samples)
+        items_BS = take(highest_BR, places_BS)
+        logits_BS = context.teacher_scores(items_BS)
+        if config.standardise:
+            logits_BS = standardised_like(logits_BS, context.logits_BC, present_BC)
+        return context.scores(items_BS), logits_BS, places_BS != PAD
 
 
 class RelaxedTerm(Term):

@@ -12,7 +12,6 @@ from kdspark.distill.losses import ExpertHint, HierarchicalTopology, annealed, f
 from kdspark.distill.losses.topology import Side
 from kdspark.distill.scores import sample_items
 from kdspark.distill.terms.term import Setting, Term
-from kdspark.errors import ConfigError, TrainingError
 
 
 class HintTerm(Term):
@@ -21,7 +20,7 @@ class HintTerm(Term):
     def __init__(self, config: DEConfig, setting: Setting) -> None:
         super().__init__(config)
         self.config = config
-        dims = _dims(config.kind, setting)
+        dims = setting.vector_dims(config.kind)
         self.hints = nn.ModuleList(ExpertHint(*dims, config.experts) for _ in range(_n_sides(config)))
 
     def forward(self, context: Context) -> Tensor:
@@ -39,7 +38,7 @@ class TopologyTerm(Term):
     def __init__(self, config: TopologyConfig, setting: Setting) -> None:
         super().__init__(config)
         self.config = config
-        dims = _dims(config.kind, setting)
+        dims = setting.vector_dims(config.kind)
         self.groups: HierarchicalTopology | None = None
         if config.hierarchical:
             self.groups = HierarchicalTopology(*dims, config.groups, _n_sides(config), config.share)
@@ -53,15 +52,6 @@ class TopologyTerm(Term):
             return full_topology(*(torch.cat(parts) for parts in zip(*sides, strict=True)))
 
 
-def _dims(kind: str, setting: Setting) -> tuple[int, int]:
-    if setting.student_dim is None or setting.teacher_dim is None:
-        raise ConfigError(
-            f"`distill.losses`: {kind} needs the teacher's vectors, which this training does not have.",
-            f"Remove {kind}, or train where the teacher's item vectors are at hand.",
-        )
-    return setting.student_dim, setting.teacher_dim
-
-
 def _n_sides(config: DEConfig | TopologyConfig) -> int:
     return 2 if config.rows == "both" else 1
 
@@ -70,12 +60,7 @@ def _sides(config: DEConfig | TopologyConfig, context: Context) -> list[Side]:
     """The student's and the teacher's vectors of users, of sampled items, or of both; and which rows count."""
     pairs = []
     if config.rows != "items":
-        if context.batch.teacher_vectors is None:
-            raise TrainingError(
-                f"The training rows hold no vectors of the teacher, which {config.kind} needs.",
-                "Label again with the teacher's vectors, or set `rows: items`.",
-            )
-        pairs.append((context.users_BD, context.batch.teacher_vectors))
+        pairs.append((context.users_BD, context.teacher_users_BE))
     if config.rows != "users":
         assert context.teacher_items_NE is not None
         items_S = sample_items(len(context.items_ND), config.items, context.items_ND.device)

@@ -49,5 +49,5 @@ def context(rows: ExampleBatch, users: Tensor, items: Tensor, **values: Any) -> 
 def term(kind: str, seed: int = 0, distill: dict[str, Any] | None = None, **values: Any) -> Term:
     config = DistillConfig.model_validate({"losses": [{"kind": kind, **values}], **(distill or {})})
     n_events = torch.arange(ITEMS, 0, -1) ** 2
-    (built,) = build_terms(Setting(config, n_events, DIM, TEACHER_DIM), seed)
+    (built,) = build_terms(Setting(config, n_events, DIM, TEACHER_DIM, torch.ones(ITEMS, dtype=torch.bool)), seed)
     return built
