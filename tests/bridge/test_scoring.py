@@ -14,7 +14,7 @@ from kdspark.config import SoftLabelsConfig, TransformerConfig
 from kdspark.models.batch import FeatureSizes, ItemTable, UserBatch
 from kdspark.models.build import build_model
 from kdspark.models.recommender import Recommender
-from kdspark.models.storage import save_serving
+from kdspark.models.storage import load_item_vectors, save_serving
 
 N_USERS, N_ITEMS, LENGTH = 41, 30, 6
 GENERATOR = np.random.default_rng(11)
@@ -100,9 +100,12 @@ def test_labels_are_the_teachers_own_scores(spark: SparkSession, model: Recommen
     rows = [(u, p, HISTORIES[u].tolist(), [1], [], [], []) for u in range(N_USERS) for p in (1, 2)]
     examples = spark.createDataFrame(rows, tables.ddl("examples")).repartition(3)
     config = SoftLabelsConfig(top_k=4, tail=3, batch_size=8)
-    labelled = label_examples(examples, bundle, config, "t", seed=5).collect()
+    labelled = label_examples(examples, bundle, config, "t", seed=5, vectors=True).collect()
     again = label_examples(examples.repartition(1), bundle, config, "t", seed=5).collect()
-    assert {(r.user_idx, r.position): r for r in labelled} == {(r.user_idx, r.position): r for r in again}
+    columns = tables.columns("soft_labels")
+    first, second = ({(r.user_idx, r.position): [r[c] for c in columns] for r in rows} for rows in (labelled, again))
+    assert first == second
+    assert again[0].__fields__ == columns
     with torch.inference_mode():
         items_ND = model.encode_items()
         scores = (model.encode_users(users(), items_ND) @ items_ND.T).numpy()
@@ -111,7 +114,11 @@ def test_labels_are_the_teachers_own_scores(spark: SparkSession, model: Recommen
         present = [(item, logit) for item, logit in zip(row.candidates, row.logits, strict=True) if item != tables.PAD]
         for item, logit in present:
             assert logit == pytest.approx(scores[row.user_idx, item], abs=1e-5)
-        if row.user_idx != 3:
+        by_vectors = load_item_vectors(bundle) @ torch.tensor(row.teacher_vector)
+        if row.user_idx == 3:
+            assert not any(row.teacher_vector)
+        else:
+            assert [by_vectors[item] for item, _ in present] == pytest.approx([logit for _, logit in present], abs=1e-5)
             left = [i for i in range(N_ITEMS) if COUNTS[i] > 0 and i not in HISTORIES[row.user_idx]]
             best = sorted(left, key=lambda item: (-scores[row.user_idx, item], item))[:4]
             assert list(row.candidates[:4]) == best

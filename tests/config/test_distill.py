@@ -52,6 +52,8 @@ def test_losses_are_read_from_lists() -> None:
         ("[{kind: topology, share: 1}]", "`distill.losses.0.topology.share`"),
         ("[{kind: de, rows: none}]", "`distill.losses.0.de.rows`"),
         ("[{kind: rrd}, {kind: rrd}]", "`losses` holds one kind twice"),
+        ("[{kind: cd, reach: 50}]", "`reach` would do nothing with `guide: teacher`"),
+        ("[{kind: cd, guide: student, pool: 50}]", "`pool` would do nothing with `reach: 0`"),
     ],
 )
 def test_mistakes_are_named(losses: str, message: str) -> None:
@@ -63,3 +65,38 @@ def test_mistakes_are_named(losses: str, message: str) -> None:
 def test_something_must_be_learned() -> None:
     with pytest.raises(ConfigError, match="nothing to learn"):
         parse_config(minimal(), ["distill={lambda: 0, hard_weight: 0, losses: []}"])
+
+
+@pytest.mark.parametrize(
+    ("loss", "reads"),
+    [
+        ({"kind": "de"}, {"users", "items"}),
+        ({"kind": "de", "rows": "users"}, {"users"}),
+        ({"kind": "topology", "rows": "items"}, {"items"}),
+        ({"kind": "cd", "guide": "student"}, {"candidates"}),
+        ({"kind": "cd", "guide": "student", "reach": 50}, {"candidates", "users", "items"}),
+    ],
+)
+def test_what_a_loss_reads_follows_from_its_keys(loss: dict[str, object], reads: set[str]) -> None:
+    config = distill(**{"lambda": 0}, losses=[loss])
+    assert config.losses[0].reads == reads
+    assert config.reads_vectors == bool(reads & {"users", "items"})
+    assert config.reads_user_vectors == ("users" in reads)
+    assert config.reads_candidates == ("candidates" in reads)
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        "{kind: ease}",
+        "{kind: ease, keep: 100}",
+        "{kind: gfcf}",
+        "{kind: ensemble, members: [{kind: als}, {kind: ensemble, members: [{kind: gfcf}, {kind: als}]}]}",
+    ],
+)
+def test_a_teacher_without_short_vectors_is_refused_before_any_work(teacher: str) -> None:
+    losses = "distill.losses=[{kind: topology}, {kind: rd}, {kind: de, rows: items}]"
+    with pytest.raises(ConfigError, match="topology and de would read the teacher's vectors, but an item-item model"):
+        parse_config(minimal(), [f"teacher={teacher}", losses])
+    parse_config(minimal(), [f"teacher={teacher}", "distill.losses=[{kind: cd, guide: student}]"])
+    parse_config(minimal(), ["teacher={kind: ensemble, members: [{kind: als}, {kind: mf}]}", losses])

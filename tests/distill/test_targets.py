@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdspark.config import DistillConfig
-from kdspark.distill.targets import power_targets, rank_targets, score_targets, soft_targets
+from kdspark.distill.targets import (
+    power_targets,
+    rank_targets,
+    score_targets,
+    soft_targets,
+    standardised,
+    standardised_like,
+)
+from kdspark.tables import PAD
 
 CANDIDATES = torch.tensor([[5, 2, 9, 7], [1, -1, 3, -1], [-1, -1, -1, -1]])
 LOGITS = torch.tensor([[4.0, 2.0, 1.0, -3.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
@@ -53,3 +61,14 @@ def test_the_configuration_chooses() -> None:
     assert torch.equal(soft_targets(power, CANDIDATES, LOGITS, 2), power_targets(CANDIDATES, 2, 3.0))
     assert torch.equal(soft_targets(rank, CANDIDATES, LOGITS, 2), rank_targets(CANDIDATES, 2, 3.0))
     assert torch.equal(soft_targets(score, CANDIDATES, LOGITS, 2), score_targets(CANDIDATES, LOGITS, 4.0, True))
+
+
+def test_other_items_stand_on_the_scale_of_the_rows_z_scores() -> None:
+    found = standardised_like(torch.tensor([[3.0, -1.0], [9.0, 0.5], [1.0, 2.0]]), LOGITS, CANDIDATES != PAD)
+    deviation = math.sqrt((9 + 1 + 0 + 16) / 4)  # the first row's logits have the mean 1, the second's .5, apart by .5
+    torch.testing.assert_close(found[0], torch.tensor([2.0, -2.0]) / deviation)
+    torch.testing.assert_close(found[1], torch.tensor([17.0, 0.0]))
+    assert (found[2] == 0).all()
+    present = CANDIDATES != PAD
+    own = standardised_like(LOGITS, LOGITS, present)
+    torch.testing.assert_close(own[present], standardised(LOGITS, present)[present])

@@ -73,6 +73,56 @@ def test_cd_draws_what_its_guide_ranks_first(guide: str) -> None:
     torch.testing.assert_close(found, F.binary_cross_entropy_with_logits(scores, logits.sigmoid()))
 
 
+def _own_reference(context: Context, reach: int, unknown: list[int]) -> torch.Tensor:
+    """CD on all of the student's `reach` highest items that the teacher knows, row by row; z-scores, T 2, shift .5."""
+    assert context.teacher_items_NE is not None
+    scores = context.users_BD @ context.items_ND.T
+    teacher = context.teacher_users_BE @ context.teacher_items_NE.T
+    rows = []
+    for row in range(5):  # the last one has no candidates
+        known = set(context.batch.users.history[row].tolist()) | set(context.batch.targets[row].tolist())
+        ranking = [item for item in scores[row].argsort(descending=True).tolist() if item not in known][:reach]
+        own = [item for item in ranking if item not in unknown]
+        logits = context.logits_BC[row][context.present_BC[row]]
+        z = (teacher[row, own] - logits.mean()) / logits.std(correction=0)
+        rows.append(F.binary_cross_entropy_with_logits(scores[row, own], torch.sigmoid((z + 0.5) / 2)))
+    return torch.stack(rows).mean()
+
+
+@pytest.mark.parametrize("catalogue", [True, False])
+@pytest.mark.parametrize("pool", [0, steps.ITEMS])
+def test_cd_on_the_students_own_top(pool: int, catalogue: bool) -> None:
+    context = _step(catalogue=catalogue)
+    settings = {"guide": "student", "reach": 9, "pool": pool, "temperature": 2.0, "shift": 0.5}
+    term = steps.term("cd", samples=100, **settings)
+    torch.testing.assert_close(term(context), _own_reference(context, 9, []))
+    assert term.ranks_catalogue == (pool == 0)
+    assert not steps.term("cd", guide="student").ranks_catalogue
+    unknown = (context.users_BD @ context.items_ND.T).argmax(dim=1).tolist()
+    term.get_buffer("known_N")[unknown] = False
+    torch.testing.assert_close(term(context), _own_reference(context, 9, unknown))
+
+
+def test_cd_on_its_own_top_draws_the_first_and_reads_the_teachers_scores_as_they_are() -> None:
+    context = _step()
+    found = steps.term("cd", samples=1, decay=1e-3, guide="student", reach=9, standardise=False)(context)
+    first, scores = (values[:5, :1] for values in context.highest(9, 0))
+    logits = torch.einsum("be,be->b", context.teacher_users_BE[:5], steps.teacher_items()[first[:, 0]])[:, None]
+    torch.testing.assert_close(found, F.binary_cross_entropy_with_logits(scores, logits.sigmoid()))
+
+
+def test_cd_on_its_own_top_leaves_users_out_that_the_teacher_does_not_know() -> None:
+    rows = steps.batch()
+    assert rows.teacher_vectors is not None
+    vectors = rows.teacher_vectors.clone()
+    vectors[1:3] = 0
+    users, items = steps.vectors()
+    context = steps.context(dataclasses.replace(rows, teacher_vectors=vectors), users, items)
+    steps.term("cd", guide="student", reach=9)(context).backward()
+    assert users.grad is not None
+    assert (users.grad.abs().sum(dim=1) > 0).tolist() == [True, False, False, True, True, False]
+
+
 def test_rrd_on_the_whole_top_and_tail() -> None:
     context = _step()
     found = steps.term("rrd", interesting=100, uninteresting=100)(context)

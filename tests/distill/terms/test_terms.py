@@ -98,6 +98,16 @@ def test_kinds_and_weights_are_those_configured_in_order() -> None:
     assert [(term.kind, term.weight) for term in build_terms(setting, 0)] == [("rrd", 0.5), ("rd", 2.0)]
 
 
+def test_cd_on_its_own_top_misses_the_teachers_vectors() -> None:
+    values = {"kind": "cd", "guide": "student", "reach": 5}
+    setting = Setting(DistillConfig.model_validate({"losses": [values]}), torch.ones(3, dtype=torch.int64))
+    with pytest.raises(ConfigError, match="cd needs the teacher's vectors"):
+        build_terms(setting, 0)
+    without = dataclasses.replace(steps.batch(), teacher_vectors=None)
+    with pytest.raises(TrainingError, match="no vectors of the teacher"):
+        steps.term(**values)(steps.context(without, *steps.vectors()))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("kind", steps.VECTOR)
 def test_missing_teacher_vectors_are_named(kind: str) -> None:
     setting = Setting(DistillConfig.model_validate({"losses": [{"kind": kind}]}), torch.ones(3, dtype=torch.int64))
