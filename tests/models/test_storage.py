@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from kdspark.errors import ModelError
+from kdspark.models.build import has_short_vectors
 from kdspark.models.closed_form import Factors
-from kdspark.models.storage import load_model, load_serving, save_model, save_serving
+from kdspark.models.storage import load_item_vectors, load_model, load_serving, save_model, save_serving
 from tests.models import zoo
 
 
@@ -100,3 +102,20 @@ def test_non_finite_vectors_are_not_served(tmp_path: Path) -> None:
         save_serving(model, tmp_path / "s")
     with pytest.raises(ModelError, match="not finite"):
         Factors.from_numpy(np.full((2, 2), np.inf), np.ones((2, 2)), zoo.items())
+
+
+def test_item_vectors_of_a_bundle_are_zero_where_it_recommends_nothing(tmp_path: Path) -> None:
+    save_serving(zoo.ZOO["gru"](), tmp_path)
+    found, serving = load_item_vectors(tmp_path), load_serving(tmp_path)
+    assert not serving.allowed_N[3]  # item 3 has no event
+    assert serving.items_ND[3].any()
+    for item in range(zoo.N_ITEMS):
+        assert torch.equal(found[item], serving.items_ND[item] * (item != 3))
+
+
+@pytest.mark.parametrize("name", list(zoo.ZOO))
+def test_item_item_models_and_ensembles_with_one_have_no_short_vectors(name: str) -> None:
+    described = json.loads(json.dumps(zoo.ZOO[name]().describe()))
+    assert has_short_vectors(described) == (
+        name not in ("ease", "ease_pruned", "gfcf", "ensemble", "ensemble_of_scores")
+    )
