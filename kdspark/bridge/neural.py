@@ -26,6 +26,7 @@ from kdspark.errors import TrainingError
 from kdspark.models.batch import FeatureSizes, UserBatch
 from kdspark.models.build import build_model
 from kdspark.models.memory import require_memory
+from kdspark.models.recommender import Recommender
 from kdspark.models.storage import load_item_vectors, save_model
 from kdspark.workspace import read_json
 
@@ -71,30 +72,20 @@ def train_process(
     sequences = rows is None and model.causal
     folder = Path(rows) if rows else (source.users(scope) if sequences else source.examples(scope))
     loss = DistillConfig.model_validate(distill if distill is not None else {"lambda": 0.0})
-    mask_history = source.examples_kind == "next_item" and not source.repeats
     device = "cuda" if torch.cuda.is_available() else "cpu"
     objective: SequenceObjective | ExampleObjective
     if sequences:
         objective = SequenceObjective(model, model_config.training, _window(model_config), not source.repeats)
     else:
-        objective = ExampleObjective(
-            model,
-            loss,
-            model_config.training,
-            top_k,
-            mask_history,
-            not source.repeats,
-            load_item_vectors(Path(teacher)) if teacher else None,
-            seed,
-        )
+        objective = _example_objective(model, model_config, source, loss, top_k, teacher, seed)
     columns = _user_columns(source.user_sizes) + ([] if sequences else [tables.TARGETS])
     feed = _feed(folder, columns + _label_columns(loss), model_config.training.batch_size, seed)
     rows_per_step = min(model_config.training.batch_size, feed.rows)
     require_memory(
         objective.step_bytes(rows_per_step),
         f"{model_config.kind}: scores of {source.n_items:,} items for {rows_per_step:,} rows per step",
-        "Set `training.negatives` (a sampled softmax, for example 1024) and `pool` of an rce loss, or lower "
-        "`training.batch_size`.",
+        "Set `training.negatives` (a sampled softmax, for example 1024) and `pool` or `refresh` of losses on the "
+        "student's own top, or lower `training.batch_size`.",
         device,
     )
     validated = scope == "train" and source.has_validation
@@ -117,6 +108,21 @@ def train_process(
     return {**found, "rows": {folder.name: feed.rows}}
 
 
+def _example_objective(
+    model: Recommender,
+    config: TrainableConfig,
+    source: Prepared,
+    loss: DistillConfig,
+    top_k: int,
+    teacher: str | None,
+    seed: int,
+) -> ExampleObjective:
+    once = not source.repeats
+    mask_history = source.examples_kind == "next_item" and once
+    items_NE = load_item_vectors(Path(teacher)) if teacher else None
+    return ExampleObjective(model, loss, config.training, top_k, mask_history, once, items_NE, seed)
+
+
 def _user_columns(sizes: FeatureSizes) -> list[str]:
     """The columns that hold anything: features that a log does not have are empty lists, not worth reading."""
     optional = {tables.CODES: sizes.n_codes > 1, tables.NUMBERS: sizes.n_numbers, tables.VECTOR: sizes.n_vector}
@@ -126,7 +132,8 @@ def _user_columns(sizes: FeatureSizes) -> list[str]:
 def _label_columns(loss: DistillConfig) -> list[str]:
     """The columns of the soft labels that any part of the loss reads."""
     columns = [tables.CANDIDATES, tables.LOGITS] if loss.reads_candidates else []
-    return columns + ([tables.TEACHER_VECTOR] if loss.reads_user_vectors else [])
+    columns += [tables.TEACHER_VECTOR] if loss.reads_user_vectors else []
+    return columns + ([tables.POSITION] if loss.refresh else [])
 
 
 def _feed(folder: Path, columns: list[str], batch_size: int, seed: int) -> ParquetFeed:
@@ -150,8 +157,11 @@ def _batches(feed: ParquetFeed, epoch: int) -> Iterator[ExampleBatch]:
             vector=columns.get(tables.VECTOR, no_numbers),
         )
         targets = columns.get(tables.TARGETS, no_ids)
-        labels = (columns.get(name) for name in (tables.CANDIDATES, tables.LOGITS, tables.TEACHER_VECTOR))
-        yield ExampleBatch(users, targets, *labels)
+        keys = users.user_idx << 32 | columns[tables.POSITION] if tables.POSITION in columns else None
+        read = columns.get
+        yield ExampleBatch(
+            users, targets, read(tables.CANDIDATES), read(tables.LOGITS), read(tables.TEACHER_VECTOR), keys
+        )
 
 
 def _window(config: TrainableConfig) -> int:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from kdspark.config.base import Strict
-from kdspark.config.losses import LossConfig
+from kdspark.config.losses import LossConfig, OwnTopLossConfig
 
 
 class DistillConfig(Strict):
@@ -58,6 +58,26 @@ class DistillConfig(Strict):
     def vector_losses(self) -> list[str]:
         """Kinds of the losses that read the teacher's vectors."""
         return [loss.kind for loss in self.losses if loss.reads & {"users", "items"}]
+
+    @property
+    def refresh(self) -> int:
+        """Every how many epochs the student's own top items are found for the losses that keep them; 0: never."""
+        return max((loss.refresh for loss in self._keeping), default=0)
+
+    @property
+    def kept(self) -> int:
+        """How many of a row's top items are found then."""
+        return max((loss.kept for loss in self._keeping), default=0)
+
+    @property
+    def _keeping(self) -> list[OwnTopLossConfig]:
+        return [loss for loss in self.losses if isinstance(loss, OwnTopLossConfig) and loss.refresh]
+
+    @model_validator(mode="after")
+    def _one_refresh(self) -> "DistillConfig":
+        if any(loss.refresh != self.refresh for loss in self._keeping):
+            raise ValueError("`refresh` differs between `losses`, which share what it finds; give all the same")
+        return self
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "DistillConfig":

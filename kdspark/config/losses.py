@@ -3,6 +3,7 @@
 from typing import Annotated, Literal, Union
 
 from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from kdspark.config.base import Strict
 
@@ -25,6 +26,32 @@ class _Loss(Strict):
         return frozenset[Read](["candidates"])
 
 
+class _OwnTopLoss(_Loss):
+    """A loss on the student's own highest items.
+
+    Args:
+        pool: uniformly drawn items among which, beside the candidates, the student's highest are looked for; 0 looks
+            in the whole catalogue, in every step.
+        refresh: every so many epochs find the student's highest items in the whole catalogue, exactly and tile by
+            tile, and look among these and the candidates in the steps until the next time: for catalogues that no step
+            can rank. Checkpoints are written as often, as what was found is not in them. 0 looks anew in every step.
+    """
+
+    pool: int = Field(0, ge=0)
+    refresh: int = Field(0, ge=0)
+
+    @property
+    def kept(self) -> int:
+        """How many of a row's items `refresh` finds."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _one_way_to_look(self) -> Self:
+        if self.refresh:
+            self.refuse_idle(["pool"], "with `refresh`, which looks in the whole catalogue")
+        return self
+
+
 class RDConfig(_Loss):
     """Ranking Distillation (Tang & Wang, KDD 2018): the teacher's top items as positives, weighted.
 
@@ -42,7 +69,7 @@ class RDConfig(_Loss):
     warmup: float = Field(0.25, ge=0, le=1)
 
 
-class CDConfig(_Loss):
+class CDConfig(_OwnTopLoss):
     """Collaborative Distillation (Lee et al., ICDM 2019): sigmoid cross-entropy with soft targets on drawn candidates.
 
     Args:
@@ -53,8 +80,6 @@ class CDConfig(_Loss):
         guide: whose ranking of the candidates to draw by.
         reach: the student's highest items of the catalogue, from which it draws with `guide: student`, as in the paper;
             the teacher's scores of them come from its vectors. 0 draws from the row's candidates.
-        pool: uniformly drawn items among which, beside the candidates, those of `reach` are looked for; 0 looks in the
-            whole catalogue.
     """
 
     kind: Literal["cd"] = "cd"
@@ -65,7 +90,10 @@ class CDConfig(_Loss):
     standardise: bool = True
     guide: Literal["teacher", "student"] = "teacher"
     reach: int = Field(0, ge=0)
-    pool: int = Field(0, ge=0)
+
+    @property
+    def kept(self) -> int:
+        return self.reach
 
     @property
     def reads(self) -> frozenset[Read]:
@@ -74,9 +102,9 @@ class CDConfig(_Loss):
     @model_validator(mode="after")
     def _whose_own_items(self) -> "CDConfig":
         if self.guide == "teacher":
-            self.refuse_idle(["reach", "pool"], "with `guide: teacher`")
+            self.refuse_idle(["reach", "pool", "refresh"], "with `guide: teacher`")
         elif not self.reach:
-            self.refuse_idle(["pool"], "with `reach: 0`")
+            self.refuse_idle(["pool", "refresh"], "with `reach: 0`")
         return self
 
 
@@ -111,7 +139,7 @@ class UnKDConfig(_Loss):
     decay: float = Field(20.0, gt=0)
 
 
-class RCEConfig(_Loss):
+class RCEConfig(_OwnTopLoss):
     """RCE-KD (Zhu & Zhang, ICLR 2026): cross-entropy on the teacher's top against what the student ranks above it.
 
     Its targets and temperature are those of the soft labels (`targets`, `temperature`).
@@ -122,7 +150,6 @@ class RCEConfig(_Loss):
         reach: the student's highest items from which they are drawn.
         tau: a small one prefers items that stand above many of the teacher's.
         beta: how fast the weight moves to the items both agree on as they grow more.
-        pool: uniformly drawn items among which the student's top is looked for; 0 looks in the whole catalogue.
     """
 
     kind: Literal["rce"] = "rce"
@@ -131,7 +158,10 @@ class RCEConfig(_Loss):
     reach: int = Field(200, ge=1)
     tau: float = Field(10.0, gt=0)
     beta: float = Field(1.0, ge=0)
-    pool: int = Field(0, ge=0)
+
+    @property
+    def kept(self) -> int:
+        return max(self.top, self.reach)
 
 
 class _VectorLoss(_Loss):
@@ -180,6 +210,9 @@ class TopologyConfig(_VectorLoss):
     share: float = Field(0.5, gt=0, lt=1)
     temperature: float = Field(0.1, gt=0)
 
+
+OwnTopLossConfig = CDConfig | RCEConfig
+"""The losses that may look at the student's own highest items."""
 
 LossConfig = Annotated[
     Union[RDConfig, CDConfig, RRDConfig, UnKDConfig, RCEConfig, DEConfig, TopologyConfig],

@@ -24,6 +24,7 @@ class ExampleBatch:
         candidates: int64 [B, C], the teacher's top-K in order, then its sampled tail; PAD where missing.
         logits: float32 [B, C], the teacher's scores of the candidates.
         teacher_vectors: float32 [B, E], the teacher's vectors of the users; zeros where it knows nothing of one.
+        keys: int64 [B], by which a row is known again in another epoch.
     """
 
     users: UserBatch
@@ -31,12 +32,13 @@ class ExampleBatch:
     candidates: Tensor | None = None
     logits: Tensor | None = None
     teacher_vectors: Tensor | None = None
+    keys: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.users)
 
     def to(self, device: torch.device | str) -> "ExampleBatch":
         """The same rows on another device."""
-        given = self.candidates, self.logits, self.teacher_vectors
+        given = self.candidates, self.logits, self.teacher_vectors, self.keys
         optional = [None if t is None else t.to(device) for t in given]
         return ExampleBatch(self.users.to(device), self.targets.to(device), *optional)

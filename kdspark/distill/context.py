@@ -1,6 +1,7 @@
 """What the parts of a loss share in one step: vectors, scores and draws, each computed when first asked for.
 
-Legend: B rows, L history length, C candidates, N items, S sampled items, R items, D dims, E dims of the teacher.
+Legend: B rows, L history length, C candidates, N items, S sampled items, R items, P a pool of items, X known items,
+D dims, E dims of the teacher.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from kdspark.distill.batches import ExampleBatch
+from kdspark.distill.losses import within
 from kdspark.distill.scores import history_mask, sample_items, sampled_mask, scores_of
 from kdspark.errors import TrainingError
 from kdspark.tables import PAD
@@ -30,6 +32,7 @@ class Context:
             it is out there alone.
         progress: share of the training that is done.
         teacher_items_NE: the teacher's item vectors.
+        kept_BR: the student's highest items of the rows, found in the whole catalogue some epochs ago; PAD where fewer.
     """
 
     batch: ExampleBatch
@@ -41,6 +44,7 @@ class Context:
     mask_soft: bool = True
     progress: float = 0.0
     teacher_items_NE: Tensor | None = None
+    kept_BR: Tensor | None = None
 
     @property
     def candidates_BC(self) -> Tensor:
@@ -121,7 +125,7 @@ class Context:
             scores_BS = (self.users_BD @ self.items_ND[items_S].T).float()
         return items_S, scores_BS.masked_fill(known_BS, -torch.inf)
 
-    def highest(self, size: int, pool: int) -> tuple[Tensor, Tensor]:
+    def highest(self, size: int, pool: int = 0, kept: bool = False) -> tuple[Tensor, Tensor]:
         """The items [B, R] that the student scores highest, its best first, and their scores, without gradient.
 
         Known items (see `sampled`) are left out.
@@ -129,11 +133,29 @@ class Context:
         Args:
             size: R, at most; PAD with a score of -inf where there are fewer.
             pool: look among so many uniformly drawn items and the candidates; 0 looks in the whole catalogue.
+            kept: look among the items kept of an earlier step and the candidates.
         """
+        if kept:
+            return self._highest_kept(size)
         if pool:
             return self._highest_of_pool(size, pool)
         best_BR = self._ranking().topk(min(size, len(self.items_ND)), dim=1)
         return torch.where(torch.isfinite(best_BR.values), best_BR.indices, PAD), best_BR.values
+
+    @property
+    def known_BX(self) -> Tensor:
+        """Items that the student's own top leaves out: what a user already did, unless it is a candidate; else PAD."""
+        known_BX = self._known()
+        return torch.where(within(known_BX, self.candidates_BC), PAD, known_BX)
+
+    def _highest_kept(self, size: int) -> tuple[Tensor, Tensor]:
+        assert self.kept_BR is not None
+        others_BR = torch.where(within(self.kept_BR, self.candidates_BC), PAD, self.kept_BR)
+        items_BP = torch.cat([self.candidates_BC, others_BR], dim=1)
+        scores_BP = torch.where(items_BP != PAD, self.scores(items_BP).detach(), -torch.inf)
+        best_BR = scores_BP.topk(min(size, scores_BP.shape[1]), dim=1)
+        items_BR = items_BP.gather(1, best_BR.indices)
+        return torch.where(torch.isfinite(best_BR.values), items_BR, PAD), best_BR.values
 
     def _highest_of_pool(self, size: int, pool: int) -> tuple[Tensor, Tensor]:
         items_S, scores_BS = self.sampled(pool)

@@ -3,6 +3,7 @@
 Legend: N items, D dims, E dims of the teacher.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import cast
 
@@ -13,6 +14,7 @@ from kdspark.config import DistillConfig, TrainingConfig
 from kdspark.distill.batches import HARD, LOSS, SOFT, ExampleBatch
 from kdspark.distill.context import Context
 from kdspark.distill.hard import SOFTMAX_BYTES, hard_loss
+from kdspark.distill.own_top import OwnTop
 from kdspark.distill.regularise import regularisers
 from kdspark.distill.soft import soft_loss
 from kdspark.distill.terms import Setting, Term, build_terms
@@ -63,6 +65,7 @@ class ExampleObjective(nn.Module):
         self.model, self.distill, self.training_config = model, distill, training
         self.top_k, self.mask_history, self.mask_soft, self.progress = top_k, mask_history, mask_soft, 0.0
         self.register_buffer("teacher_items_NE", teacher_items_NE, persistent=False)
+        self.own_top = OwnTop(min(distill.kept, model.n_catalogue))
         self.terms = nn.ModuleList(build_terms(_setting(model, distill, teacher_items_NE), seed))
 
     def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
@@ -72,7 +75,9 @@ class ExampleObjective(nn.Module):
         Raises:
             TrainingError: the batch lacks soft labels, or the teacher's vectors, that a loss reads.
         """
-        context = self._context(batch)
+        context = self._context(batch, self.model.encode_items())
+        if self.refresh:
+            context.kept_BR = self.own_top.of(batch.keys)
         parts: dict[str, Tensor] = {}
         total = context.users_BD.new_zeros(())
         if self.distill.hard_weight > 0:
@@ -93,6 +98,26 @@ class ExampleObjective(nn.Module):
             total = total + weight * part
         return {LOSS: total} | {name: part.detach() for name, part in parts.items()}
 
+    @property
+    def refresh(self) -> int:
+        """Every how many epochs, from the first one on, `find_own_top` must be called; 0: never."""
+        return self.distill.refresh
+
+    def find_own_top(self, batches: Iterable[ExampleBatch], rows: int) -> None:
+        """Find the student's highest items of the coming epochs' rows; leaves the objective in evaluation mode.
+
+        Args:
+            batches: all that this process will see, on the model's device.
+            rows: how many rows these hold, at most.
+
+        Raises:
+            TrainingError: as `OwnTop.find` does.
+        """
+        self.eval()
+        with torch.inference_mode():
+            items_ND = self.model.encode_items()
+            self.own_top.find((self._context(batch, items_ND, False) for batch in batches), rows)
+
     def digest(self) -> str:
         """What is minimised: equal objectives, equal digests."""
         return f"examples:{self.distill.digest()}:{self.top_k}:{self.mask_history}:{self.mask_soft}"
@@ -108,7 +133,8 @@ class ExampleObjective(nn.Module):
         reads = self.distill.hard_weight > 0 or soft or self.training_config.confidence_penalty != 0
         return self.training_config.negatives == 0 and reads
 
-    def _context(self, batch: ExampleBatch) -> Context:
+    def _context(self, batch: ExampleBatch, items_ND: Tensor, catalogue: bool = True) -> Context:
+        """The step of a batch; `catalogue`: whether its scores may be computed."""
         if not self.distill.reads_candidates:
             batch = replace(batch, candidates=None, logits=None)
         elif batch.candidates is None or batch.logits is None:
@@ -116,13 +142,12 @@ class ExampleObjective(nn.Module):
                 "The training rows hold no soft labels.",
                 "Run the soft_labels stage, or set lambda 0 and remove the losses that read them.",
             )
-        items_ND = self.model.encode_items()
         return Context(
             batch,
             self.model.encode_users(batch.users, items_ND),
             items_ND,
             self.top_k,
-            self._softmax_is_full(),
+            catalogue and self._softmax_is_full(),
             self.mask_history,
             self.mask_soft,
             self.progress,

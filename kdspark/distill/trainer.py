@@ -2,7 +2,8 @@
 
 Resuming is bit-equal to never having stopped: every random number of an epoch comes from (seed, epoch, rank), the
 learning rate from the step, and all else is in the checkpoint: the weights of the model, those that losses have
-themselves, and the optimiser's state.
+themselves, and the optimiser's state. The student's own top items, which losses may keep for some epochs, are found
+again from the weights: where there are such losses, checkpoints are written when it is time to find them anew.
 """
 
 import hashlib
@@ -113,18 +114,39 @@ class Trainer:
                 if self._patience_over(result, epoch):
                     break
                 started = perf_counter()
+                self._find_own_top(epoch)
                 row = self._epoch(module, epoch, bar)
                 if (epoch + 1) % self.config.eval_every == 0 or epoch + 1 == last:
                     self._evaluate(result, row, epoch)
                 row["seconds"] = perf_counter() - started
                 result.seconds += row["seconds"]
                 result.curve.append(row)
-                if (epoch + 1) % self.config.eval_every == 0 or epoch + 1 == last:
+                if self._can_resume(epoch + 1, last):
                     self._save(result, epoch + 1)
         if self._best:
             self._model().load_state_dict(self._best)
         self.objective.eval()
         return result
+
+    def _find_own_top(self, epoch: int) -> None:
+        """For losses that keep the student's own top items; from the weights alone, so that it need not be saved."""
+        every = self._refresh()
+        if not every or epoch % every:
+            return
+        assert isinstance(self.objective, ExampleObjective)
+        batches = (batch.to(self.device) for batch in self.epochs(epoch))
+        title = f"{self.title}, own top items"
+        shown = tqdm(batches, title, self.steps_per_epoch, unit="step", disable=_rank() != 0, leave=False)
+        self.objective.find_own_top(shown, self.steps_per_epoch * self.config.batch_size)
+
+    def _can_resume(self, done: int, last: int) -> bool:
+        """Whether a checkpoint after so many epochs would hold all that the next ones need."""
+        if self._refresh():
+            return done % self._refresh() == 0
+        return done % self.config.eval_every == 0 or done == last
+
+    def _refresh(self) -> int:
+        return self.objective.refresh if isinstance(self.objective, ExampleObjective) else 0
 
     def _epoch(self, module: nn.Module, epoch: int, bar: "tqdm[Any]") -> dict[str, float]:
         torch.manual_seed(_seed(self.seed, epoch))

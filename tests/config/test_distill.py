@@ -52,6 +52,12 @@ def test_losses_are_read_from_lists() -> None:
         ("[{kind: topology, share: 1}]", "`distill.losses.0.topology.share`"),
         ("[{kind: de, rows: none}]", "`distill.losses.0.de.rows`"),
         ("[{kind: rrd}, {kind: rrd}]", "`losses` holds one kind twice"),
+        ("[{kind: cd, guide: student, refresh: 2}]", "`refresh` would do nothing with `reach: 0`"),
+        ("[{kind: rce, refresh: 2, pool: 50}]", "`pool` would do nothing with `refresh`"),
+        (
+            "[{kind: rce, refresh: 2}, {kind: cd, guide: student, reach: 9, refresh: 1}]",
+            "`refresh` differs between `losses`",
+        ),
         ("[{kind: cd, reach: 50}]", "`reach` would do nothing with `guide: teacher`"),
         ("[{kind: cd, guide: student, pool: 50}]", "`pool` would do nothing with `reach: 0`"),
     ],
@@ -100,3 +106,12 @@ def test_a_teacher_without_short_vectors_is_refused_before_any_work(teacher: str
         parse_config(minimal(), [f"teacher={teacher}", losses])
     parse_config(minimal(), [f"teacher={teacher}", "distill.losses=[{kind: cd, guide: student}]"])
     parse_config(minimal(), ["teacher={kind: ensemble, members: [{kind: als}, {kind: mf}]}", losses])
+
+
+def test_losses_that_keep_the_students_own_top_share_it() -> None:
+    losses = [{"kind": "rce", "top": 70, "reach": 30}, {"kind": "cd", "guide": "student", "reach": 90}]
+    assert (distill(losses=losses).refresh, distill(losses=losses).kept) == (0, 0)
+    losses[0]["refresh"] = 3
+    assert (distill(losses=losses).refresh, distill(losses=losses).kept) == (3, 70)
+    losses[1]["refresh"] = 3
+    assert (distill(losses=losses).refresh, distill(losses=losses).kept) == (3, 90)

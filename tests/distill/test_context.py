@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from kdspark.distill.batches import ExampleBatch
 from kdspark.errors import TrainingError
 from kdspark.tables import PAD
 from tests.distill.terms import steps
@@ -20,6 +21,6 @@ def test_the_teachers_scores_are_inner_products_in_float32(autocast: bool) -> No
 
 def test_rows_without_the_teachers_vectors_have_no_such_scores() -> None:
     rows = steps.batch()
-    context = steps.context(type(rows)(rows.users, rows.targets), *steps.vectors())
+    context = steps.context(ExampleBatch(rows.users, rows.targets), *steps.vectors())
     with pytest.raises(TrainingError, match="no vectors of the teacher"):
         context.teacher_scores(torch.zeros(steps.ROWS, 1, dtype=torch.int64))

@@ -211,8 +211,9 @@ def test_step_bytes_count_the_scores_of_the_catalogue() -> None:
     # Ranking the catalogue takes its scores once more, without gradients.
     assert ExampleObjective(model, losses("rce"), sampled).step_bytes(10) == 10 * n * 5
     assert ExampleObjective(model, losses("rce"), FULL).step_bytes(10) == 10 * n * 26
-    pooled = distill(losses=[{"kind": "rce", "pool": 16}], hard_weight=0.0)
-    assert ExampleObjective(model, pooled, FULL).step_bytes(10) == 0
+    for way in ("pool", "refresh"):
+        config = distill(losses=[{"kind": "rce", way: 16}], hard_weight=0.0)
+        assert ExampleObjective(model, config, FULL).step_bytes(10) == 0
     assert ExampleObjective(model, losses("rd", "unkd", hard_weight=0.0), FULL).step_bytes(10) == 0
 
 

@@ -1,6 +1,7 @@
 """The training loop: it learns, stops, resumes to the bit, and refuses what is not finite."""
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,49 @@ def test_losses_with_weights_of_their_own_resume_to_the_bit(tmp_path: Path) -> N
     start = _distilled().objective.state_dict()
     assert all(not torch.equal(start[name], state[name]) for name in start if name.endswith("into_GDH"))
     assert due[-1]["de"] < due[0]["de"]
+
+
+def _keeping(killed_in: int | None = None, **options: object) -> tuple[Trainer, list[int]]:
+    """A student that finds its own top items every two epochs, and the epochs it did so in."""
+    trainer, found, now = _distilled(("rd",), **options), list[int](), [0]
+    losses = [
+        {"kind": "rce", "weight": 0.1, "top": 4, "reach": 6, "samples": 6, "refresh": 2},
+        {"kind": "cd", "guide": "student", "reach": 5, "samples": 3, "refresh": 2},
+    ]
+    distill = DistillConfig.model_validate({"lambda": 0.0, "losses": losses})
+    model, config, labelled = trainer.objective.model, trainer.config, trainer.epochs
+    teacher = torch.randn(zoo.N_ITEMS, 12, generator=torch.Generator().manual_seed(8))
+
+    class Watched(ExampleObjective):
+        def find_own_top(self, batches: Iterable[ExampleBatch], rows: int) -> None:
+            super().find_own_top(batches, rows)
+            found.append(now[0])
+
+    def keyed(epoch: int) -> Iterator[ExampleBatch]:
+        if epoch == killed_in:
+            raise _KilledError
+        now[0] = epoch
+        for batch in labelled(epoch):
+            yield dataclasses.replace(batch, keys=batch.users.user_idx + 5)
+
+    trainer.objective = Watched(model, distill, config, 4, teacher_items_NE=teacher, seed=2)
+    trainer.epochs = keyed
+    return trainer, found
+
+
+def test_the_students_own_top_is_found_when_due_and_again_on_resuming(tmp_path: Path) -> None:
+    (whole, found), (killed, _), (resumed, again) = _keeping(), _keeping(3, folder=tmp_path), _keeping(folder=tmp_path)
+    expected = whole.fit()
+    assert found == [0, 2, 4]
+    with pytest.raises(_KilledError):
+        killed.fit()
+    assert [path.name for path in sorted(tmp_path.glob("*.json"))] == ["step-000000002.json"]
+    ran = resumed.fit()
+    assert again == [2, 4]
+    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in run.curve] for run in (ran, expected)]
+    assert rows[0] == rows[1]
+    for name, tensor in whole.objective.state_dict().items():
+        assert torch.equal(resumed.objective.state_dict()[name], tensor), name
 
 
 def test_progress_is_the_share_of_the_steps_done() -> None:

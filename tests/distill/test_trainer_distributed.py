@@ -17,9 +17,11 @@ from kdspark.models.build import build_model
 from tests.models import zoo
 
 WORLD = 2
-CONFIG = BagConfig(dim=8, dropout=0.2, training=TrainingConfig(epochs=6, learning_rate=0.02, patience=2))
+TRAINING = TrainingConfig(epochs=6, batch_size=8, learning_rate=0.02, patience=2)
+CONFIG = BagConfig(dim=8, dropout=0.2, training=TRAINING)
 
-DISTILL = DistillConfig.model_validate({"lambda": 0.0, "losses": [{"kind": "rrd"}, {"kind": "de", "rows": "users"}]})
+LOSSES = [{"kind": "rrd"}, {"kind": "de", "rows": "users"}, {"kind": "rce", "top": 4, "reach": 8, "refresh": 2}]
+DISTILL = DistillConfig.model_validate({"lambda": 0.0, "losses": LOSSES})
 TEACHER = torch.randn(zoo.N_ITEMS, 6, generator=torch.Generator().manual_seed(4))
 
 
@@ -29,7 +31,7 @@ def _rows(rank: int) -> ExampleBatch:
     users = UserBatch(start[:, 0], start, empty.long(), empty, empty)
     candidates = (start + torch.arange(1, 7)) % zoo.N_ITEMS
     logits = torch.arange(6, 0, -1).float().expand(8, 6)
-    return ExampleBatch(users, (start + 1) % zoo.N_ITEMS, candidates, logits, TEACHER[start[:, 0]])
+    return ExampleBatch(users, (start + 1) % zoo.N_ITEMS, candidates, logits, TEACHER[start[:, 0]], start[:, 0])
 
 
 def _train(rank: int, folder: str) -> None:

@@ -21,7 +21,12 @@ from kdspark.workspace import Workspace, parse_date, read_json
 from tests.config.test_load import minimal
 from tests.models import zoo
 
-LOSSES = [{"kind": "de"}, {"kind": "topology", "groups": 3}, {"kind": "cd", "guide": "student", "reach": 10}]
+LOSSES = [
+    {"kind": "de"},
+    {"kind": "topology", "groups": 3},
+    {"kind": "cd", "guide": "student", "reach": 10},
+    {"kind": "rce", "top": 5, "reach": 10, "refresh": 1},
+]
 STAGES = ["prepare", "train_teacher", "soft_labels", "train_student"]
 
 
@@ -60,7 +65,7 @@ def test_losses_on_vectors_train_in_a_night(spark: SparkSession, tmp_path: Path,
     runner.run(STAGES)
     assert set(runner.manifest("train_student").inputs) == {"prepare", "soft_labels", "train_teacher"}
     curve = read_json(runner.output("train_student") / "model" / "training.json")["curve"]
-    assert {"hard", "de", "topology", "cd"} < set(curve[0])
+    assert {"hard", "de", "topology", "cd", "rce"} < set(curve[0])
     assert curve[-1]["loss"] < curve[0]["loss"]
     labels = pd.read_parquet(runner.output("soft_labels") / "soft_labels")
     users_BE, candidates, logits = (

@@ -62,7 +62,7 @@ class CollaborativeTerm(Term):
     def __init__(self, config: CDConfig, setting: Setting) -> None:
         super().__init__(config)
         self.config = config
-        self.ranks_catalogue = config.reach > 0 and config.pool == 0
+        self.ranks_catalogue = config.reach > 0 and not (config.pool or config.refresh)
         if config.reach:
             setting.vector_dims(config.kind)
             self.register_buffer("known_N", setting.teacher_known_N, persistent=False)
@@ -88,7 +88,7 @@ class CollaborativeTerm(Term):
         """From the student's highest items. Their z-scores are by the candidates' mean and deviation: by their own, a
         top of what the teacher thinks nothing of would look as good as the teacher's."""
         config, present_BC = self.config, context.present_BC
-        highest_BR, _ = context.highest(config.reach, config.pool)
+        highest_BR, _ = context.highest(config.reach, config.pool, config.refresh > 0)
         known_BR = (highest_BR != PAD) & self.get_buffer("known_N")[highest_BR.clamp(min=0)]
         known_B = (context.teacher_users_BE != 0).any(dim=1) & present_BC.any(dim=1)
         places_BS = draw_by_rank(known_BR & known_B[:, None], config.decay, config.samples)

@@ -1,4 +1,4 @@
-"""The term of RCE-KD: it finds the student's own top items, anew in every step.
+"""The term of RCE-KD: it finds the student's own top items, anew in every step or among those kept.
 
 Legend: B rows, K the teacher's ordered top, R the student's highest items, M its top among them, S drawn items,
 O competitors.
@@ -21,19 +21,20 @@ class RejuvenatedTerm(Term):
 
     The paper draws from all items above the teacher's, once an epoch; here from the student's `reach` highest ones (as
     its published code does), in every step. With a `pool` the student's top is that among the pool and the candidates,
-    so that no step scores the catalogue; the overlap is then overestimated.
+    so that no step scores the catalogue; the overlap is then overestimated. With `refresh` it is that among the items
+    which were its highest at most so many epochs ago, and the candidates.
     """
 
     def __init__(self, config: RCEConfig, setting: Setting) -> None:
         super().__init__(config)
         self.config, self.distill = config, setting.distill
-        self.ranks_catalogue = config.pool == 0
+        self.ranks_catalogue = not (config.pool or config.refresh)
 
     def forward(self, context: Context) -> Tensor:
         config, top_BK = self.config, context.candidates_BC[:, : context.top_k]
         targets_BC = soft_targets(self.distill, context.candidates_BC, context.logits_BC, context.top_k)
         scores_BK = context.candidate_scores_BC[:, : context.top_k]
-        highest_BR, highest_scores_BR = context.highest(max(config.top, config.reach), config.pool)
+        highest_BR, highest_scores_BR = context.highest(config.kept, config.pool, config.refresh > 0)
         own_BM = highest_BR[:, : config.top]
         shared_BK = within(top_BK, own_BM)
         reach_BR, reach_scores_BR = highest_BR[:, : config.reach], highest_scores_BR[:, : config.reach]

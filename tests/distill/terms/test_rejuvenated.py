@@ -1,5 +1,6 @@
 """RCE-KD's term against a reference that goes row by row."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -62,6 +63,29 @@ def test_a_pool_of_everything_is_the_catalogue() -> None:
     torch.testing.assert_close(term(context), _reference(context, term))
     assert not term.ranks_catalogue
     assert _term().ranks_catalogue
+
+
+@pytest.mark.parametrize("catalogue", [True, False])
+def test_kept_items_that_are_still_the_highest_are_the_catalogue(catalogue: bool) -> None:
+    term = _term(refresh=2)
+    context = steps.context(steps.batch(), *steps.vectors(), catalogue=catalogue)
+    kept, _ = context.highest(REACH)
+    context = dataclasses.replace(context, kept_BR=kept.flip(1))  # in no order any more
+    torch.testing.assert_close(term(context), _reference(context, term))
+    assert not term.ranks_catalogue
+
+
+def test_the_highest_of_kept_items_and_candidates_by_todays_scores() -> None:
+    rows = steps.batch()
+    earlier = steps.context(rows, *steps.vectors(7)).highest(5)[0]
+    context = steps.context(rows, *steps.vectors(), kept_BR=earlier)
+    items, scores = context.highest(9, kept=True)
+    today = (context.users_BD @ context.items_ND.T).detach()
+    for row in range(steps.ROWS):
+        union = set(earlier[row].tolist()) | set(context.candidates_BC[row].tolist()) - {PAD}
+        expected = sorted(union, key=lambda item: -float(today[row, item]))[:9]
+        assert [item for item in items[row].tolist() if item != PAD] == expected
+        torch.testing.assert_close(scores[row, : len(expected)], today[row, expected])
 
 
 @pytest.mark.parametrize("catalogue", [True, False])
