@@ -130,6 +130,15 @@ class Config(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _own_top_is_refreshed(self) -> "Config":
+        if self.distill.refresh >= self.student.training.epochs:
+            raise ValueError(
+                f"`distill.losses`: `refresh` {self.distill.refresh} would find the student's own top only before it "
+                f"has learned anything; lower it below the {self.student.training.epochs} of `student.training.epochs`"
+            )
+        return self
+
     def _vectors_exist(self, teacher: RecommenderConfig) -> None:
         """A pre-trained teacher is asked when its folder is read."""
         for member in teacher.members if isinstance(teacher, EnsembleConfig) else []:

@@ -1,11 +1,14 @@
 """The sampled tail: distinct, allowed, never a top or history item, uniform, and a function of the key alone."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from kdspark.bridge.labels import sample_tail
+from kdspark.bridge.labels import sample_tail, user_vectors
+from kdspark.errors import ConfigError
+from kdspark.models.answers import ScoreAnswers, VectorAnswers
 from kdspark.ranking.hashing import splitmix64
 from kdspark.tables import PAD
 
@@ -42,3 +45,10 @@ def test_tail_is_uniform_over_what_is_left() -> None:
     counts = np.bincount(tail[tail != PAD], minlength=20)
     assert counts[7] == 0
     assert stats.chisquare(np.delete(counts, 7)).pvalue > 0.001
+
+
+def test_a_teacher_without_vectors_says_so() -> None:
+    vectors = np.ones((2, 3), np.float32)
+    assert user_vectors(VectorAnswers(vectors, vectors)) is vectors
+    with pytest.raises(ConfigError, match="this teacher does not have"):
+        user_vectors(ScoreAnswers(vectors))

@@ -115,3 +115,10 @@ def test_losses_that_keep_the_students_own_top_share_it() -> None:
     assert (distill(losses=losses).refresh, distill(losses=losses).kept) == (3, 70)
     losses[1]["refresh"] = 3
     assert (distill(losses=losses).refresh, distill(losses=losses).kept) == (3, 90)
+
+
+def test_the_students_own_top_is_not_that_of_an_untrained_student_forever() -> None:
+    losses = "distill.losses=[{kind: rce, refresh: 4}]"
+    with pytest.raises(ConfigError, match=r"`refresh` 4 would find .* only before it has learned anything; lower it"):
+        parse_config(minimal(), [losses, "student.training.epochs=4"])
+    assert parse_config(minimal(), [losses, "student.training.epochs=5"]).distill.refresh == 4
