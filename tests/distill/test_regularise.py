@@ -34,6 +34,7 @@ def objective(name: str, kind: str, config: TrainingConfig) -> ExampleObjective 
 @pytest.mark.parametrize("kind", ["examples", "sequences"])
 @pytest.mark.parametrize("negatives", [0, 8])
 def test_regularisers_join_the_sum_with_their_weights(kind: str, negatives: int) -> None:
+    torch.manual_seed(0)  # of the views
     config = training(negatives=negatives, confidence_penalty=0.5, consistency={"weight": 2.0})
     parts = objective("gru", kind, config)(rows())
     assert list(parts) == ["loss", "hard", "confidence", "consistency"]

@@ -32,7 +32,7 @@ def catalogue_log_sum(
     nowhere = torch.empty(2, 0, dtype=torch.int64, device=items_ND.device)
     out_2X = nowhere if left_out_BL is None else _places(left_out_BL, len(items_ND))
     kept_2X = torch.cat([nowhere, *(_places(items_BC, len(items_ND)) for items_BC in kept)], dim=1)
-    log_sum_B1: Tensor = _LogSum.apply(users_BD, items_ND, out_2X, kept_2X, temperature)
+    log_sum_B1: Tensor = _LogSum.apply(users_BD, items_ND, out_2X, kept_2X, temperature)  # type: ignore[no-untyped-call]
     return log_sum_B1
 
 
