@@ -17,6 +17,7 @@ from kdspark.bridge.items import load_items
 from kdspark.bridge.prepared import Prepared, Scope
 from kdspark.bridge.validation import validator
 from kdspark.config import DistillConfig, StudentConfig, TrainableConfig
+from kdspark.distill.base import Objective
 from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.feed import ParquetFeed
 from kdspark.distill.objectives import ExampleObjective
@@ -73,7 +74,7 @@ def train_process(
     folder = Path(rows) if rows else (source.users(scope) if sequences else source.examples(scope))
     loss = DistillConfig.model_validate(distill if distill is not None else {"lambda": 0.0})
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    objective: SequenceObjective | ExampleObjective
+    objective: Objective
     if sequences:
         objective = SequenceObjective(model, model_config.training, _window(model_config), not source.repeats)
     else:

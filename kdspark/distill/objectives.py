@@ -1,4 +1,4 @@
-"""What a student minimises: a module from batch to loss parts, so that it can be wrapped for several processes.
+"""What a student minimises.
 
 Legend: N items, D dims, E dims of the teacher.
 """
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kdspark.config import DistillConfig, TrainingConfig
+from kdspark.distill.base import Objective
 from kdspark.distill.batches import HARD, LOSS, SOFT, ExampleBatch
 from kdspark.distill.context import Context
 from kdspark.distill.hard import SOFTMAX_BYTES, hard_loss
@@ -25,7 +26,7 @@ _RANKING_BYTES = 4 + 1
 """Per score of a catalogue that is ranked: scores without what is known, and a mask of it."""
 
 
-class ExampleObjective(nn.Module):
+class ExampleObjective(Objective):
     """hard_weight * CE + lambda * T^2 * KL(teacher || student) + sum of weight * loss, one row per training position.
 
     In full softmaxes the row's own history is left out (it will never be recommended), unless it is a target or a
@@ -40,9 +41,6 @@ class ExampleObjective(nn.Module):
         mask_soft: leave it out of the soft part's even there.
         teacher_items_NE: the teacher's item vectors, for losses on vectors.
         seed: of the parameters that losses have themselves.
-
-    Attributes:
-        progress: share of the training that is done, 0 to 1; the trainer sets it before every step.
 
     Raises:
         ConfigError: a loss reads the teacher's vectors and there are none, or they are of another catalogue.
@@ -61,9 +59,9 @@ class ExampleObjective(nn.Module):
         teacher_items_NE: Tensor | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.model, self.distill, self.training_config = model, distill, training
-        self.top_k, self.mask_history, self.mask_soft, self.progress = top_k, mask_history, mask_soft, 0.0
+        super().__init__(model, training)
+        self.distill = distill
+        self.top_k, self.mask_history, self.mask_soft = top_k, mask_history, mask_soft
         self.register_buffer("teacher_items_NE", teacher_items_NE, persistent=False)
         self.own_top = OwnTop(min(distill.kept, model.n_catalogue))
         self.terms = nn.ModuleList(build_terms(_setting(model, distill, teacher_items_NE), seed))
@@ -119,11 +117,9 @@ class ExampleObjective(nn.Module):
             self.own_top.find((self._context(batch, items_ND, False) for batch in batches), rows)
 
     def digest(self) -> str:
-        """What is minimised: equal objectives, equal digests."""
         return f"examples:{self.distill.digest()}:{self.top_k}:{self.mask_history}:{self.mask_soft}"
 
     def step_bytes(self, rows: int) -> int:
-        """Least memory that the scores of a step with `rows` rows take; 0 where none scores the whole catalogue."""
         softmax = SOFTMAX_BYTES if self._softmax_is_full() else 0
         ranking = _RANKING_BYTES if any(term.ranks_catalogue for term in self._terms()) else 0
         return rows * self.model.n_catalogue * (softmax + ranking)

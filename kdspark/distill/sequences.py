@@ -4,9 +4,10 @@ Legend: B users, L history length, W window, X windows, P positions, N items, D 
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kdspark.config import TrainingConfig
+from kdspark.distill.base import Objective
 from kdspark.distill.batches import HARD, LOSS, ExampleBatch
 from kdspark.distill.hard import SOFTMAX_BYTES, hard_loss
 from kdspark.distill.regularise import regularisers
@@ -17,7 +18,7 @@ from kdspark.models.recommender import Recommender
 from kdspark.tables import PAD
 
 
-class SequenceObjective(nn.Module):
+class SequenceObjective(Objective):
     """Next-item cross-entropy at every position of the users' histories, for causal encoders (SASRec's training).
 
     A history longer than the model's window is cut into windows, so that each of its items but the first is a target
@@ -29,18 +30,13 @@ class SequenceObjective(nn.Module):
         window: positions per window; the model's history length.
         mask_history: leave the items before a position, unless they are its target, out of its full softmax: they
             will not be recommended. False for logs in which users come back to items.
-
-    Attributes:
-        progress: share of the training that is done; nothing here depends on it.
     """
 
     def __init__(self, model: Recommender, training: TrainingConfig, window: int, mask_history: bool = True) -> None:
-        super().__init__()
-        self.model, self.training_config, self.window = model, training, window
-        self.mask_history, self.progress = mask_history, 0.0
+        super().__init__(model, training)
+        self.window, self.mask_history = window, mask_history
 
     def digest(self) -> str:
-        """What is minimised: equal objectives, equal digests."""
         return f"sequences:{self.window}:{self.mask_history}"
 
     def step_bytes(self, rows: int) -> int:

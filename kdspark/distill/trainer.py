@@ -22,11 +22,10 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from kdspark.config import TrainingConfig
+from kdspark.distill.base import Objective
 from kdspark.distill.batches import LOSS, ExampleBatch
 from kdspark.distill.checkpoint import load_checkpoint, save_checkpoint
-from kdspark.distill.objectives import ExampleObjective
 from kdspark.distill.optimizers import Optimizers, learning_rate
-from kdspark.distill.sequences import SequenceObjective
 from kdspark.errors import TrainingError
 from kdspark.models.recommender import Recommender
 from kdspark.ranking.hashing import splitmix64
@@ -74,7 +73,7 @@ class Trainer:
         stop_after: end after that many epochs, on the schedule of all of `config.epochs`.
     """
 
-    objective: ExampleObjective | SequenceObjective
+    objective: Objective
     epochs: Epochs
     steps_per_epoch: int
     config: TrainingConfig
