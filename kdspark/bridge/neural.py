@@ -45,6 +45,7 @@ def train_process(
     checkpoints: str,
     seed: int,
     stop_after: int | None,
+    heard: list[tuple[int, float]],
     extras: dict[str, Any],
     out: str,
 ) -> dict[str, Any]:
@@ -61,6 +62,7 @@ def train_process(
         checkpoints: folder for checkpoints.
         seed: of everything random.
         stop_after: epochs to train on the schedule of all.
+        heard: (epoch, validation metric) of the training that a refit repeats.
         extras: kept in the model's description.
         out: the model folder.
 
@@ -90,6 +92,11 @@ def train_process(
         device,
     )
     validated = scope == "train" and source.has_validation
+    if loss.feedback is not None and not (validated or heard):
+        raise TrainingError(
+            "`distill.lambda_schedule`: feedback goes by validations, and the split left no events for them.",
+            "Choose a split that leaves some, or another schedule.",
+        )
     trainer = Trainer(
         objective,
         lambda epoch: _batches(feed, epoch),
@@ -101,6 +108,7 @@ def train_process(
         device=device,
         title=f"{model_config.kind}{', distilled' if loss.distils else ''}",
         stop_after=stop_after,
+        heard=dict(heard),
     )
     result = trainer.fit()
     if _rank() == 0:

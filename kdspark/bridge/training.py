@@ -64,7 +64,8 @@ class Request:
         distill: how a student learns from them.
         top_k: how many of a row's candidates are the teacher's ordered top.
         teacher: the serving bundle of the rows' teacher, for losses on its vectors.
-        epochs_from: the training record of the same model, whose number of epochs a refit repeats.
+        epochs_from: the training record of the same model, whose number of epochs, and the feedback of whose
+            validations, a refit repeats.
     """
 
     prepared: Prepared
@@ -224,6 +225,7 @@ def _train_neural(
         "checkpoints": str(request.checkpoints),
         "seed": request.seed,
         "stop_after": stop_after,
+        "heard": _heard(request.epochs_from),
         "extras": stamp,
         "out": str(out),
     }
@@ -232,3 +234,9 @@ def _train_neural(
         spark, train_process, arguments, config.training.num_processes, shared=request.checkpoints
     )
     return found
+
+
+def _heard(record: Mapping[str, Any] | None) -> list[tuple[int, float]]:
+    """(epoch, validation metric) of an earlier training's record."""
+    curve = record["curve"] if record is not None else []
+    return [(int(row["epoch"]), float(row["valid"])) for row in curve if "valid" in row]

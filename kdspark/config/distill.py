@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from kdspark.config.base import Strict
 from kdspark.config.losses import LossConfig, OwnTopLossConfig
+from kdspark.config.schedules import AgreementSchedule, FeedbackSchedule, LambdaSchedule, TemperatureSchedule, repeated
 
 
 class DistillConfig(Strict):
@@ -22,6 +23,8 @@ class DistillConfig(Strict):
         temperature: T, also divides the student's scores in the soft part.
         candidates: softmax of the soft part over the row's "candidates", or the "catalogue" (full softmax).
         losses: further losses, each kind once.
+        lambda_schedule: what lambda is multiplied by as the training goes on; each kind once, several multiply.
+        temperature_schedule: the same for the temperature, and so for its square before the KL.
     """
 
     lambda_: float = Field(1.0, ge=0, alias="lambda")
@@ -33,6 +36,8 @@ class DistillConfig(Strict):
     standardise: bool = False
     candidates: Literal["candidates", "catalogue"] = "candidates"
     losses: list[LossConfig] = []
+    lambda_schedule: list[LambdaSchedule] = []
+    temperature_schedule: list[TemperatureSchedule] = []
 
     @property
     def distils(self) -> bool:
@@ -79,6 +84,16 @@ class DistillConfig(Strict):
             raise ValueError("`refresh` differs between `losses`, which share what it finds; give all the same")
         return self
 
+    @property
+    def agreement(self) -> AgreementSchedule | None:
+        """The schedule of lambda by row, if there is one."""
+        return next((one for one in self.lambda_schedule if isinstance(one, AgreementSchedule)), None)
+
+    @property
+    def feedback(self) -> FeedbackSchedule | None:
+        """The schedule of lambda that every validation changes, if there is one."""
+        return next((one for one in self.lambda_schedule if isinstance(one, FeedbackSchedule)), None)
+
     @model_validator(mode="after")
     def _something_to_learn(self) -> "DistillConfig":
         if not self.distils and self.hard_weight == 0:
@@ -97,4 +112,24 @@ class DistillConfig(Strict):
         own = {"score": "standardise", "rank": "rank_decay", "power": "rank_shift"}
         idle = [key for targets, key in own.items() if targets != self.targets]
         self.refuse_idle(idle, f"with `targets: {self.targets}`")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_schedule(self) -> "DistillConfig":
+        if self.lambda_ == 0:
+            self.refuse_idle(["lambda_schedule"], "with `lambda: 0`")
+        if self.lambda_ == 0 and not any(loss.kind == "rce" for loss in self.losses):
+            self.refuse_idle(["temperature_schedule"], "with `lambda: 0` and no loss that reads the temperature (rce)")
+        for name, schedules in (
+            ("lambda_schedule", self.lambda_schedule),
+            ("temperature_schedule", self.temperature_schedule),
+        ):
+            if repeated(schedules):
+                raise ValueError(f"`{name}` holds one kind twice")
+        for schedule in self.temperature_schedule:
+            if schedule.least == 0:
+                raise ValueError(
+                    f"`temperature_schedule`: {schedule.kind} reaches 0, and nothing can be divided by that; set its "
+                    f"`{'start' if schedule.start == 0 else 'end'}` above 0"
+                )
         return self

@@ -151,6 +151,21 @@ class Config(Strict):
                 "train a teacher with factors (a neural model, als, or an ensemble of these), or remove the loss"
             )
 
+    @model_validator(mode="after")
+    def _schedules_have_something_to_go_by(self) -> "Config":
+        if self.distill.feedback is not None and not self.data.split.wants_validation:
+            raise ValueError(
+                "`distill.lambda_schedule`: feedback goes by validations, and this split leaves no events for them; "
+                "give it some (`data.split`), or choose another schedule"
+            )
+        masked = self.data.examples.kind == "set" and self.soft_labels.mask_history
+        if self.distill.agreement is not None and masked:
+            raise ValueError(
+                "`distill.lambda_schedule`: agreement compares the teacher with a row's targets, which "
+                "`soft_labels.mask_history` takes out of its answers in `examples.kind: set`; choose another schedule"
+            )
+        return self
+
     def _sets_are_noisy(self, model: RecommenderConfig, key: str) -> None:
         """In a "set" example the targets are the history: a model that reads all of it would learn to copy."""
         if self.data.examples.kind == "set" and getattr(model, "input_dropout", 1.0) == 0.0:

@@ -28,6 +28,13 @@ class Objective(nn.Module, ABC):
     def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
         """{"loss", and each of its parts under its name}, unweighted but for "loss"."""
 
+    def hear(self, metric: float) -> None:
+        """Take in a validation metric, the same on every process; for what goes by feedback."""
+
+    def scheduled(self) -> dict[str, float]:
+        """Name -> value in the latest step, of the settings that a schedule moves."""
+        return {}
+
     @abstractmethod
     def digest(self) -> str:
         """What is minimised: equal objectives, equal digests."""

@@ -13,6 +13,9 @@ from kdspark.models.batch import UserBatch
 LOSS, HARD, SOFT, CONFIDENCE, CONSISTENCY = "loss", "hard", "soft", "confidence", "consistency"
 """Parts of a loss in training curves; further losses stand there under their kind."""
 
+LAMBDA, TEMPERATURE = "lambda", "temperature"
+"""Scheduled settings in training curves."""
+
 
 @dataclass(frozen=True)
 class ExampleBatch:

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from kdspark.config import DistillConfig, TrainingConfig
 from kdspark.distill.base import Objective
-from kdspark.distill.batches import HARD, LOSS, SOFT, ExampleBatch
+from kdspark.distill.batches import HARD, LAMBDA, LOSS, SOFT, TEMPERATURE, ExampleBatch
 from kdspark.distill.context import Context
 from kdspark.distill.hard import SOFTMAX_BYTES, hard_loss
 from kdspark.distill.own_top import OwnTop
 from kdspark.distill.regularise import regularisers
+from kdspark.distill.schedules import Feedback, lambda_at, temperature_at
 from kdspark.distill.soft import soft_loss
 from kdspark.distill.terms import Setting, Term, build_terms
 from kdspark.errors import ConfigError, TrainingError
@@ -34,7 +35,7 @@ class ExampleObjective(Objective):
 
     Args:
         model: the student (or any trainable teacher that is no causal encoder).
-        distill: weights, targets and temperature, and the further losses.
+        distill: weights, targets and temperature, their schedules, and the further losses.
         training: `negatives`, `label_smoothing` and the regularisers are read.
         top_k: how many of the candidates are the teacher's ordered top; the rest is the tail.
         mask_history: leave the history out of full softmaxes; False where the history is the target too ("set").
@@ -64,6 +65,7 @@ class ExampleObjective(Objective):
         self.top_k, self.mask_history, self.mask_soft = top_k, mask_history, mask_soft
         self.register_buffer("teacher_items_NE", teacher_items_NE, persistent=False)
         self.own_top = OwnTop(min(distill.kept, model.n_catalogue))
+        self.feedback = Feedback(distill.feedback) if distill.feedback is not None else None
         self.terms = nn.ModuleList(build_terms(_setting(model, distill, teacher_items_NE), seed))
 
     def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
@@ -85,7 +87,7 @@ class ExampleObjective(Objective):
             total = total + self.distill.hard_weight * parts[HARD]
         if self.distill.lambda_ > 0:
             parts[SOFT] = soft_loss(context, self.distill, self.training_config.negatives)
-            total = total + self.distill.lambda_ * self.distill.temperature**2 * parts[SOFT]
+            total = total + self._lambda() * self._temperature() ** 2 * parts[SOFT]
         for term in self._terms():
             parts[term.kind] = term(context)
             total = total + term.weight * parts[term.kind]
@@ -115,6 +117,13 @@ class ExampleObjective(Objective):
         with torch.inference_mode():
             items_ND = self.model.encode_items()
             self.own_top.find((self._context(batch, items_ND, False) for batch in batches), rows)
+    def hear(self, metric: float) -> None:
+        if self.feedback is not None:
+            self.feedback.hear(metric)
+
+    def scheduled(self) -> dict[str, float]:
+        found = {LAMBDA: self._lambda()} if self.distill.lambda_schedule else {}
+        return found | ({TEMPERATURE: self._temperature()} if self.distill.temperature_schedule else {})
 
     def digest(self) -> str:
         return f"examples:{self.distill.digest()}:{self.top_k}:{self.mask_history}:{self.mask_soft}"
@@ -123,6 +132,13 @@ class ExampleObjective(Objective):
         softmax = SOFTMAX_BYTES if self._softmax_is_full() else 0
         ranking = _RANKING_BYTES if any(term.ranks_catalogue for term in self._terms()) else 0
         return rows * self.model.n_catalogue * (softmax + ranking)
+
+    def _lambda(self) -> float:
+        factor = self.feedback.factor if self.feedback is not None else 1.0
+        return lambda_at(self.distill, self.progress) * factor
+
+    def _temperature(self) -> float:
+        return temperature_at(self.distill, self.progress)
 
     def _softmax_is_full(self) -> bool:
         soft = self.distill.lambda_ > 0 and self.distill.candidates == "catalogue"

@@ -8,35 +8,38 @@ from torch import Tensor
 
 from kdspark.config import DistillConfig
 from kdspark.distill.context import Context
-from kdspark.distill.losses import entropy, kl_divergence
+from kdspark.distill.losses import entropy, kl_divergence, mean_of_rows
+from kdspark.distill.schedules import agreement_weights, temperature_at
 from kdspark.distill.scores import sample_items, sampled_mask
 from kdspark.distill.targets import soft_targets
 from kdspark.tables import PAD
 
 
 def soft_loss(context: Context, config: DistillConfig, negatives: int) -> Tensor:
-    """KL in nats, without lambda and T^2 (Hinton et al., 2015); the mean over rows with candidates.
+    """KL in nats, without lambda and T^2 (Hinton et al., 2015); the mean over rows with candidates, weighted where
+    lambda goes by agreement.
 
     Args:
         config: targets, temperature, and whether the student's softmax is over the candidates or the catalogue.
         negatives: items drawn to estimate the catalogue's softmax, where the step does not score it whole.
     """
-    candidates_BC = context.candidates_BC
-    targets_BC = soft_targets(config, candidates_BC, context.logits_BC, context.top_k)
-    own_BC = context.candidate_scores_BC / config.temperature
+    candidates_BC, temperature = context.candidates_BC, temperature_at(config, context.progress)
+    targets_BC = soft_targets(config, candidates_BC, context.logits_BC, context.top_k, temperature)
+    weights_B = None
+    if config.agreement is not None:
+        weights_B = agreement_weights(targets_BC, candidates_BC, context.batch.targets, config.agreement.least)
+    own_BC = context.candidate_scores_BC / temperature
     own_BC = own_BC.masked_fill(candidates_BC == PAD, -torch.inf)
     if config.candidates == "candidates":
-        return kl_divergence(targets_BC, own_BC)
+        return kl_divergence(targets_BC, own_BC, weights_B)
     soft_scores_BN = context.soft_scores_BN
     if soft_scores_BN is not None:
-        rest_B1 = (soft_scores_BN / config.temperature).logsumexp(dim=1, keepdim=True)
+        rest_B1 = (soft_scores_BN / temperature).logsumexp(dim=1, keepdim=True)
     else:
-        rest_B1 = _sampled_log_sum(context, own_BC, config.temperature, negatives)
+        rest_B1 = _sampled_log_sum(context, own_BC, temperature, negatives)
     # cross-entropy with a given log-normaliser: sum p (log Z - s), a row without candidates counting nothing
-    has_target_B = (targets_BC > 0).any(dim=1)
     losses_BC = targets_BC * torch.where(targets_BC > 0, rest_B1 - own_BC, 0.0)
-    cross = (losses_BC.sum(dim=1) * has_target_B).sum() / has_target_B.sum().clamp(min=1)
-    return cross - entropy(targets_BC)
+    return mean_of_rows(losses_BC.sum(dim=1), targets_BC, weights_B) - entropy(targets_BC, weights_B)
 
 
 def _sampled_log_sum(context: Context, own_BC: Tensor, temperature: float, negatives: int) -> Tensor:

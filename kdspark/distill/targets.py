@@ -12,13 +12,21 @@ from kdspark.config import DistillConfig
 from kdspark.tables import PAD
 
 
-def soft_targets(config: DistillConfig, candidates_BC: Tensor, logits_BC: Tensor, top_k: int) -> Tensor:
-    """Probabilities [B, C] as the configuration says; PAD candidates get 0, a row of PAD sums to 0."""
+def soft_targets(
+    config: DistillConfig, candidates_BC: Tensor, logits_BC: Tensor, top_k: int, temperature: float | None = None
+) -> Tensor:
+    """Probabilities [B, C] as the configuration says; PAD candidates get 0, a row of PAD sums to 0.
+
+    Args:
+        temperature: that of the step, where a schedule moves it; None for the configured one.
+    """
     if config.targets == "rank":
         return rank_targets(candidates_BC, top_k, config.rank_decay)
     if config.targets == "power":
         return power_targets(candidates_BC, top_k, config.rank_shift)
-    return score_targets(candidates_BC, logits_BC, config.temperature, config.standardise)
+    if temperature is None:
+        temperature = config.temperature
+    return score_targets(candidates_BC, logits_BC, temperature, config.standardise)
 
 
 def score_targets(

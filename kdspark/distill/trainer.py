@@ -9,7 +9,7 @@ again from the weights: where there are such losses, checkpoints are written whe
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -41,8 +41,8 @@ class TrainingResult:
     """What training found; the model itself holds the best weights.
 
     Args:
-        curve: per epoch: epoch (from 1), loss and its parts (means over steps), learning_rate, seconds, and `valid`
-            where it was measured.
+        curve: per epoch: epoch (from 1), loss and its parts (means over steps), learning_rate and the settings that
+            schedules move (in its last step), seconds, and `valid` where it was measured.
         best_epoch: the epoch whose weights were kept, the best or the last; to train again on more data,
             `stop_after` this many.
         best_metric: its validation metric; None without validation.
@@ -71,6 +71,8 @@ class Trainer:
         device: where the model and the batches go.
         title: of the progress bar.
         stop_after: end after that many epochs, on the schedule of all of `config.epochs`.
+        heard: epoch (from 1) -> validation metric of the training that this one repeats without validation: what the
+            objective goes by in its stead.
     """
 
     objective: Objective
@@ -83,6 +85,7 @@ class Trainer:
     device: str = "cpu"
     title: str = "training"
     stop_after: int | None = None
+    heard: Mapping[int, float] = field(default_factory=dict)
 
     def fit(self) -> TrainingResult:
         """Train, and leave the best (or last) weights in the objective's model, in evaluation mode.
@@ -169,7 +172,7 @@ class Trainer:
             )
         means = {name: float(total) / steps for name, total in sums.items()}
         bar.set_postfix(loss=f"{means[LOSS]:.4f}", refresh=False)
-        return {"epoch": epoch + 1, **means, "learning_rate": rate}
+        return {"epoch": epoch + 1, **means, "learning_rate": rate, **self.objective.scheduled()}
 
     def _step(self, module: nn.Module, batch: ExampleBatch, rate: float, epoch: int, step: int) -> dict[str, Tensor]:
         self._optimizers.start(rate)
@@ -190,6 +193,8 @@ class Trainer:
     def _evaluate(self, result: TrainingResult, row: dict[str, float], epoch: int) -> None:
         if self.validate is None:
             result.best_epoch = epoch + 1
+            if epoch + 1 in self.heard:
+                self.objective.hear(self.heard[epoch + 1])
             return
         self.objective.eval()
         metric = 0.0
@@ -198,6 +203,7 @@ class Trainer:
                 metric = self.validate(self._model())
         metric = _broadcast(metric, self.device)
         row["valid"] = metric
+        self.objective.hear(metric)
         if result.best_metric is None or metric > result.best_metric or self.config.keep == "last":
             result.best_metric, result.best_epoch = metric, epoch + 1
             self._best = {name: tensor.detach().clone() for name, tensor in self._model().state_dict().items()}
@@ -228,7 +234,8 @@ class Trainer:
     def _key(self) -> str:
         """What a checkpoint must have been written under: settings, and the names and sizes of all that is trained."""
         weights = {name: list(tensor.shape) for name, tensor in self.objective.state_dict().items()}
-        facts = self.config.digest(), self.objective.digest(), self.seed, self.steps_per_epoch, weights
+        heard = sorted(self.heard.items())
+        facts = self.config.digest(), self.objective.digest(), self.seed, self.steps_per_epoch, weights, heard
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _total_steps(self) -> int:

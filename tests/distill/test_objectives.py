@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kdspark.config import DistillConfig, TrainingConfig
+from kdspark.config import AgreementSchedule, DistillConfig, TrainingConfig
 from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.objectives import ExampleObjective
 from kdspark.distill.targets import rank_targets
@@ -235,3 +235,67 @@ def test_the_soft_part_leaves_out_the_items_of_a_set_that_its_hard_part_learns()
     again = ExampleObjective(model, config, FULL, top_k=2, mask_history=False, mask_soft=False)(batch)
     assert again["soft"] > parts["soft"]
     torch.testing.assert_close(again["hard"], parts["hard"])
+
+
+SCHEDULED = {
+    "lambda": 3.0,
+    "temperature": 2.0,
+    "lambda_schedule": [{"kind": "warmup", "share": 0.5}],
+    "temperature_schedule": [{"kind": "cosine", "end": 3.0}],
+}
+
+
+@pytest.mark.parametrize("targets", ["rank", "score"])
+@pytest.mark.parametrize("candidates", ["candidates", "catalogue"])
+def test_a_scheduled_step_is_that_of_its_plain_values(targets: str, candidates: str) -> None:
+    """Halfway through its warm-up lambda is 1.5; there half a cosine has moved the temperature by 15%."""
+    model, batch = zoo.ZOO["bag"](), rows()
+    temperature = 2 + 4 * 0.5 * (1 - 0.5**0.5)
+    common = {"targets": targets, "candidates": candidates, "losses": [{"kind": "rce"}]}
+    scheduled = ExampleObjective(model, distill(**SCHEDULED, **common), FULL, 2)
+    plain = ExampleObjective(model, distill(**common, temperature=temperature, **{"lambda": 1.5}), FULL, 2)
+    scheduled.progress = 0.25
+    found, expected = [], []
+    for parts, objective in ((found, scheduled), (expected, plain)):
+        torch.manual_seed(0)
+        parts.append(objective(batch))
+    torch.testing.assert_close(found, expected)
+    assert scheduled.scheduled() == pytest.approx({"lambda": 1.5, "temperature": temperature})
+    assert plain.scheduled() == {}
+
+
+@pytest.mark.parametrize("candidates", ["candidates", "catalogue"])
+def test_agreement_weighs_the_rows_of_the_soft_part_alone(candidates: str) -> None:
+    """Row 0's target is the teacher's first, row 1's its second, row 2's none of its items, row 3 has no labels."""
+    model, batch = zoo.ZOO["bag"](), rows()
+    batch = dataclasses.replace(batch, targets=torch.tensor([[1], [3], [5], [6]]))
+    config = distill(candidates=candidates, **{"lambda": 3.0})
+    weighed = config.model_copy(update={"lambda_schedule": [AgreementSchedule(least=0.5)]})
+    alone = []
+    for row in range(3):
+        part = dataclasses.replace(
+            batch,
+            users=batch.users.take(slice(row, row + 1)),
+            targets=batch.targets[row : row + 1],
+            candidates=batch.candidates[row : row + 1],  # type: ignore[index]
+            logits=batch.logits[row : row + 1],  # type: ignore[index]
+        )
+        alone.append(ExampleObjective(model, config, FULL, 2)(part)["soft"])
+    p = torch.tensor([0.0, -0.1]).softmax(0).tolist()
+    mean = (p[0] + p[1]) / 3
+    weights = [0.5 + 0.5 * p[0] / mean, 0.5 + 0.5 * p[1] / mean, 0.5]
+    parts = ExampleObjective(model, weighed, FULL, 2)(batch)
+    torch.testing.assert_close(parts["soft"], sum(w * kl for w, kl in zip(weights, alone, strict=True)) / 3)
+    torch.testing.assert_close(parts["hard"], ExampleObjective(model, config, FULL, 2)(batch)["hard"])
+
+
+def test_feedback_moves_lambda_and_its_state_is_part_of_the_objectives() -> None:
+    config = distill(**{"lambda": 2.0}, lambda_schedule=[{"kind": "feedback", "up": 1.5}])
+    objective = ExampleObjective(zoo.ZOO["bag"](), config, FULL, 2)
+    before = objective(rows())
+    for metric in (0.1, 0.2):
+        objective.hear(metric)
+    after = objective(rows())
+    torch.testing.assert_close(after["loss"] - before["loss"], before["soft"])
+    assert objective.scheduled() == {"lambda": 3.0}
+    assert objective.state_dict()["feedback.state"].tolist() == [1.5, 0.2]

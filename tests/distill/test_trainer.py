@@ -1,6 +1,7 @@
 """The training loop: it learns, stops, resumes to the bit, and refuses what is not finite."""
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -223,8 +224,43 @@ def test_the_students_own_top_is_found_when_due_and_again_on_resuming(tmp_path: 
     assert again == [2, 4]
     rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in run.curve] for run in (ran, expected)]
     assert rows[0] == rows[1]
+LISTENING = {"lambda": 1.0, "lambda_schedule": [{"kind": "cosine"}, {"kind": "feedback", "up": 1.5, "down": 0.5}]}
+HEARD = [0.1, 0.3, 0.2, 0.4, 0.4, 0.1]
+
+
+def _listening(metrics: Sequence[float] = (), **options: object) -> Trainer:
+    """A distilled training whose lambda goes by these validations."""
+    left = iter(metrics)
+    trainer = _distilled(("cd",), validate=(lambda _: next(left)) if metrics else None, **options)
+    objective = trainer.objective
+    assert isinstance(objective, ExampleObjective)
+    distill = DistillConfig.model_validate(LISTENING)
+    trainer.objective = ExampleObjective(objective.model, distill, trainer.config, 4, seed=2)
+    return trainer
+
+
+def test_feedback_resumes_to_the_bit_and_the_curve_tells_lambda(tmp_path: Path) -> None:
+    whole = _listening(HEARD)
+    expected = whole.fit()
+    _listening(HEARD, folder=tmp_path, stop_after=3).fit()
+    resumed = _listening(HEARD[3:], folder=tmp_path)
+    found = resumed.fit()
+    ran, due = ([{k: v for k, v in row.items() if k != "seconds"} for row in run.curve] for run in (found, expected))
+    assert ran == due
+    factors = [1, 1, 1.5, 0.75, 1.125, 1.125]
+    last_steps = [0.5 * (1 + math.cos(math.pi * (3 * epoch + 2) / 18)) for epoch in range(6)]
+    assert [row["lambda"] for row in due] == pytest.approx([f * c for f, c in zip(factors, last_steps, strict=True)])
     for name, tensor in whole.objective.state_dict().items():
         assert torch.equal(resumed.objective.state_dict()[name], tensor), name
+
+
+def test_a_refit_goes_by_the_validations_of_the_training_before() -> None:
+    watched = _listening(HEARD).fit()
+    refit = _listening(heard={row["epoch"]: row["valid"] for row in watched.curve}).fit()
+    assert [row["lambda"] for row in refit.curve] == [row["lambda"] for row in watched.curve]
+    assert [row["loss"] for row in refit.curve] == [row["loss"] for row in watched.curve]
+    unheard = _listening().fit()
+    assert [row["lambda"] for row in unheard.curve] != [row["lambda"] for row in watched.curve]
 
 
 def test_progress_is_the_share_of_the_steps_done() -> None:

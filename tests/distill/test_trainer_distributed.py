@@ -21,7 +21,8 @@ TRAINING = TrainingConfig(epochs=6, batch_size=8, learning_rate=0.02, patience=2
 CONFIG = BagConfig(dim=8, dropout=0.2, training=TRAINING)
 
 LOSSES = [{"kind": "rrd"}, {"kind": "de", "rows": "users"}, {"kind": "rce", "top": 4, "reach": 8, "refresh": 2}]
-DISTILL = DistillConfig.model_validate({"lambda": 0.0, "losses": LOSSES})
+SCHEDULES = [{"kind": "agreement"}, {"kind": "feedback", "up": 2.0, "down": 0.5}]
+DISTILL = DistillConfig.model_validate({"lambda": 0.5, "losses": LOSSES, "lambda_schedule": SCHEDULES})
 TEACHER = torch.randn(zoo.N_ITEMS, 6, generator=torch.Generator().manual_seed(4))
 
 
@@ -50,7 +51,8 @@ def _train(rank: int, folder: str) -> None:
 
     checkpoints = Path(folder) / f"checkpoints-{rank}"
     result = Trainer(objective, epochs, 1, CONFIG.training, 3, validate, checkpoints).fit()
-    facts = {"best": result.best_epoch, "ran": len(result.curve), "saved": checkpoints.exists()}
+    lambdas = [row["lambda"] for row in result.curve]
+    facts = {"best": result.best_epoch, "lambdas": lambdas, "saved": checkpoints.exists()}
     torch.save((facts, objective.state_dict()), f"{folder}/rank{rank}.pt")
     dist.destroy_process_group()
 
@@ -59,8 +61,9 @@ def _train(rank: int, folder: str) -> None:
 def test_two_ranks_end_with_the_same_model(tmp_path: Path) -> None:
     mp.spawn(_train, args=(str(tmp_path),), nprocs=WORLD)  # type: ignore[no-untyped-call]
     (facts_0, weights_0), (facts_1, weights_1) = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(WORLD))
-    assert facts_0 == {"best": 2, "ran": 4, "saved": True}
-    assert facts_1 == {"best": 2, "ran": 4, "saved": False}  # only rank 0 writes
+    lambdas = [0.5, 0.5, 1.0, 0.5]  # by what the validations before said, on both ranks
+    assert facts_0 == {"best": 2, "lambdas": lambdas, "saved": True}
+    assert facts_1 == {"best": 2, "lambdas": lambdas, "saved": False}  # only rank 0 writes
     model = build_model(CONFIG, 16, zoo.N_ITEMS, zoo.items(), FeatureSizes(), seed=1)
     objective = ExampleObjective(model, DISTILL, CONFIG.training, 4, teacher_items_NE=TEACHER, seed=1)
     start = objective.state_dict()

@@ -60,24 +60,25 @@ def sampled_cross_entropy(
     return row_mean(all_BTC.logsumexp(dim=2) - target_scores_BT, targets_BT != PAD)
 
 
-def soft_cross_entropy(targets_BC: Tensor, scores_BC: Tensor) -> Tensor:
+def soft_cross_entropy(targets_BC: Tensor, scores_BC: Tensor, weights_B: Tensor | None = None) -> Tensor:
     """-sum p log softmax(scores), in nats, the mean over rows with a target.
 
     Args:
         targets_BC: probabilities; a row of zeros has no target and does not count.
         scores_BC: -inf leaves a class out; its probability must be 0.
+        weights_B: factors of the rows before the mean; None for 1.
     """
     log_q_BC = scores_BC - scores_BC.logsumexp(dim=1, keepdim=True)
-    return _mean_of_rows(-_times_log(targets_BC, log_q_BC).sum(dim=1), targets_BC)
+    return mean_of_rows(-_times_log(targets_BC, log_q_BC).sum(dim=1), targets_BC, weights_B)
 
 
-def entropy(targets_BC: Tensor) -> Tensor:
+def entropy(targets_BC: Tensor, weights_B: Tensor | None = None) -> Tensor:
     """-sum p log p, in nats, the mean over rows with a target: what separates soft cross-entropy from KL."""
     log_p_BC = targets_BC.clamp(min=torch.finfo(targets_BC.dtype).tiny).log()
-    return _mean_of_rows(-_times_log(targets_BC, log_p_BC).sum(dim=1), targets_BC)
+    return mean_of_rows(-_times_log(targets_BC, log_p_BC).sum(dim=1), targets_BC, weights_B)
 
 
-def kl_divergence(targets_BC: Tensor, scores_BC: Tensor) -> Tensor:
+def kl_divergence(targets_BC: Tensor, scores_BC: Tensor, weights_B: Tensor | None = None) -> Tensor:
     """KL(p || softmax(scores)), in nats, the mean over rows with a target; zero where both agree.
 
     With p = softmax(teacher / T) and scores = student / T it is the soft part of Hinton et al. (2015). The factor T^2
@@ -86,14 +87,17 @@ def kl_divergence(targets_BC: Tensor, scores_BC: Tensor) -> Tensor:
     Args:
         targets_BC: probabilities; a row of zeros has no target and does not count.
         scores_BC: -inf leaves a class out; its probability must be 0.
+        weights_B: factors of the rows before the mean; None for 1.
     """
-    return soft_cross_entropy(targets_BC, scores_BC) - entropy(targets_BC)
+    return soft_cross_entropy(targets_BC, scores_BC, weights_B) - entropy(targets_BC, weights_B)
+
+
+def mean_of_rows(values_B: Tensor, targets_BC: Tensor, weights_B: Tensor | None = None) -> Tensor:
+    """The mean over rows with a target, each times its weight; 0 (with a gradient) if none has one."""
+    has_target_B = (targets_BC > 0).any(dim=1)
+    weighted_B = values_B if weights_B is None else values_B * weights_B
+    return torch.where(has_target_B, weighted_B, 0.0).sum() / has_target_B.sum().clamp(min=1)
 
 
 def _times_log(p_BC: Tensor, log_BC: Tensor) -> Tensor:
     return p_BC * torch.where(p_BC > 0, log_BC, 0.0)
-
-
-def _mean_of_rows(values_B: Tensor, targets_BC: Tensor) -> Tensor:
-    has_target_B = (targets_BC > 0).any(dim=1)
-    return torch.where(has_target_B, values_B, 0.0).sum() / has_target_B.sum().clamp(min=1)

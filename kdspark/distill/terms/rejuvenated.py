@@ -11,6 +11,7 @@ from kdspark.config import RCEConfig
 from kdspark.distill.context import Context
 from kdspark.distill.losses import closure_counts, draw_closure, rejuvenated_cross_entropy, within
 from kdspark.distill.losses.sampling import take
+from kdspark.distill.schedules import temperature_at
 from kdspark.distill.targets import soft_targets
 from kdspark.distill.terms.term import Setting, Term
 from kdspark.tables import PAD
@@ -32,7 +33,8 @@ class RejuvenatedTerm(Term):
 
     def forward(self, context: Context) -> Tensor:
         config, top_BK = self.config, context.candidates_BC[:, : context.top_k]
-        targets_BC = soft_targets(self.distill, context.candidates_BC, context.logits_BC, context.top_k)
+        temperature = temperature_at(self.distill, context.progress)
+        targets_BC = soft_targets(self.distill, context.candidates_BC, context.logits_BC, context.top_k, temperature)
         scores_BK = context.candidate_scores_BC[:, : context.top_k]
         highest_BR, highest_scores_BR = context.highest(config.kept, config.pool, config.refresh > 0)
         own_BM = highest_BR[:, : config.top]
@@ -42,17 +44,17 @@ class RejuvenatedTerm(Term):
         columns_BS = draw_closure(counts_BR, reach_BR != PAD, config.tau, config.samples)
         drawn_BS = torch.where(columns_BS == PAD, PAD, take(reach_BR, columns_BS))
         return rejuvenated_cross_entropy(
-            scores_BK / self.distill.temperature,
+            scores_BK / temperature,
             targets_BC[:, : context.top_k],
             shared_BK,
             within(top_BK, drawn_BS),
-            self._competitors(context, own_BM, top_BK),
-            self._competitors(context, drawn_BS, top_BK),
+            self._competitors(context, own_BM, top_BK, temperature),
+            self._competitors(context, drawn_BS, top_BK, temperature),
             config.beta,
         )
 
-    def _competitors(self, context: Context, items_BO: Tensor, top_BK: Tensor) -> Tensor:
+    def _competitors(self, context: Context, items_BO: Tensor, top_BK: Tensor, temperature: float) -> Tensor:
         """Scores of the items that are not in the teacher's top; -inf for the others."""
         outside_BO = (items_BO != PAD) & ~within(items_BO, top_BK)
-        scores_BO = context.scores(items_BO) / self.distill.temperature
+        scores_BO = context.scores(items_BO) / temperature
         return torch.where(outside_BO, scores_BO, -torch.inf)
