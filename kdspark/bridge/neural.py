@@ -16,6 +16,7 @@ from kdspark import tables
 from kdspark.bridge.items import load_items
 from kdspark.bridge.prepared import Prepared, Scope
 from kdspark.bridge.validation import validator
+from kdspark.bridge.warm import start_from
 from kdspark.config import DistillConfig, StudentConfig, TrainableConfig
 from kdspark.distill.base import Objective
 from kdspark.distill.batches import ExampleBatch
@@ -44,6 +45,7 @@ def train_process(
     teacher: str | None,
     checkpoints: str,
     seed: int,
+    start: str | None,
     stop_after: int | None,
     heard: list[tuple[int, float]],
     extras: dict[str, Any],
@@ -61,6 +63,7 @@ def train_process(
         teacher: serving bundle whose item vectors losses on vectors read; None where none does.
         checkpoints: folder for checkpoints.
         seed: of everything random.
+        start: model folder whose weights the model starts from; None for fresh ones.
         stop_after: epochs to train on the schedule of all.
         heard: (epoch, validation metric) of the training that a refit repeats.
         extras: kept in the model's description.
@@ -74,6 +77,8 @@ def train_process(
     model = build_model(model_config, source.n_users, source.n_items, items, source.user_sizes, seed)
     sequences = rows is None and model.causal
     folder = Path(rows) if rows else (source.users(scope) if sequences else source.examples(scope))
+    if start is not None:
+        start_from(Path(start), model, source, items, scope, folder)
     loss = DistillConfig.model_validate(distill if distill is not None else {"lambda": 0.0})
     device = "cuda" if torch.cuda.is_available() else "cpu"
     objective: Objective

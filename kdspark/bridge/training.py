@@ -64,6 +64,7 @@ class Request:
         distill: how a student learns from them.
         top_k: how many of a row's candidates are the teacher's ordered top.
         teacher: the serving bundle of the rows' teacher, for losses on its vectors.
+        start: model folder whose weights a neural model starts from, of an equal configuration; None for fresh ones.
         epochs_from: the training record of the same model, whose number of epochs, and the feedback of whose
             validations, a refit repeats.
     """
@@ -76,6 +77,7 @@ class Request:
     distill: DistillConfig | None = None
     top_k: int = 0
     teacher: Path | None = None
+    start: Path | None = None
     epochs_from: Mapping[str, Any] | None = None
 
     def refit(self, record: Mapping[str, Any]) -> "Request":
@@ -224,6 +226,7 @@ def _train_neural(
         "teacher": str(request.teacher) if request.teacher else None,
         "checkpoints": str(request.checkpoints),
         "seed": request.seed,
+        "start": str(request.start) if request.start else None,
         "stop_after": stop_after,
         "heard": _heard(request.epochs_from),
         "extras": stamp,

@@ -47,6 +47,7 @@ from kdspark.config.models import (
     TransformerConfig,
     TwoTowerConfig,
 )
+from kdspark.config.nights import WarmStartConfig
 from kdspark.config.regularisers import ConsistencyConfig
 from kdspark.config.run import (
     Config,
@@ -117,6 +118,7 @@ __all__ = [
     "TransformerConfig",
     "TwoTowerConfig",
     "UnKDConfig",
+    "WarmStartConfig",
     "WarmupSchedule",
     "load_config",
     "parse_config",

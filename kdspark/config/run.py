@@ -18,6 +18,7 @@ from kdspark.config.models import (
     SequenceConfig,
     StudentConfig,
 )
+from kdspark.config.nights import WarmStartConfig
 from kdspark.tables import ACCURACY
 
 
@@ -95,6 +96,7 @@ class Config(Strict):
     soft_labels: SoftLabelsConfig = SoftLabelsConfig()
     distill: DistillConfig = DistillConfig()  # type: ignore[call-arg]
     refit: bool = False
+    warm_start: WarmStartConfig | None = None
     scoring: ScoringConfig = ScoringConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
@@ -150,6 +152,22 @@ class Config(Strict):
                 "has none that are shorter than the catalogue; "
                 "train a teacher with factors (a neural model, als, or an ensemble of these), or remove the loss"
             )
+
+    @model_validator(mode="after")
+    def _warm_start_is_shorter_and_honest(self) -> "Config":
+        if self.warm_start is None:
+            return self
+        if self.warm_start.epochs(self.student.training) < 1:
+            raise ValueError(
+                f"`warm_start.share`: {self.warm_start.share:.3g} of the {self.student.training.epochs} epochs of "
+                "`student.training` is not even one; raise either"
+            )
+        if self.data.split.kind == "leave_one_out" and self.data.split.n_test > 1:
+            raise ValueError(
+                "`warm_start` with `data.split.n_test` above 1: who had too few events last night had all of them in "
+                "training, and some would be test events tonight; set `n_test: 1`, or split by time"
+            )
+        return self
 
     @model_validator(mode="after")
     def _schedules_have_something_to_go_by(self) -> "Config":

@@ -56,7 +56,7 @@ class IdEncoder(UserEncoder):
         own_BD: Tensor = self.dropout(self.table(torch.where(inside_B, batch.user_idx, 0))) * inside_B[:, None]
         if self.training:
             return own_BD
-        return torch.where(self._trained(batch)[:, None], own_BD, self._fold_in(batch, items_ND, known_items))
+        return torch.where(self._trained(batch)[:, None], own_BD, self.fold_in(batch, items_ND, known_items))
 
     def knows(self, batch: UserBatch, known_items: int) -> Tensor:
         return self._trained(batch) | has_known_item(batch.history, known_items)
@@ -68,7 +68,8 @@ class IdEncoder(UserEncoder):
     def _inside(self, batch: UserBatch) -> Tensor:
         return (batch.user_idx >= 0) & (batch.user_idx < self.n_users)
 
-    def _fold_in(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
+    def fold_in(self, batch: UserBatch, items_ND: Tensor, known_items: int) -> Tensor:
+        """Vectors [B, D] by the histories alone; zero for a user without a known item."""
         items_BW, _ = align_left(batch.history, known_items, max(1, batch.history.shape[1]))
         summed_BD = lookup(items_ND, items_BW).sum(dim=1)
         gram_DD = items_ND.T @ items_ND

@@ -5,6 +5,7 @@ Feature tables come in two scopes: `train`, from train events alone, for everyth
 """
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import reduce
 from pathlib import Path
@@ -61,16 +62,21 @@ def _sources(night: Night) -> dict[str, SourceConfig]:
     return {name: source for name, source in named.items() if source is not None}
 
 
+def files(night: Night, names: Iterable[str] | None = None) -> dict[str, list[dict[str, Any]]]:
+    """The files of the named inputs ("interactions", "users", "items", "valid", "test"; None: of all), where there are
+    any; as the stage's settings list them."""
+    sources = _sources(night)
+    wanted = sources if names is None else [name for name in names if name in sources]
+    return {name: [asdict(file) for file in list_files(night.spark, sources[name])] for name in wanted}
+
+
 def _settings(night: Night) -> object:
-    files = {
-        name: [asdict(file) for file in list_files(night.spark, source)] for name, source in _sources(night).items()
-    }
     previous = _previous(night)
     return {
         "date": night.date.isoformat(),
         "data": night.config.data.model_dump(mode="json"),
         "refit": night.config.refit,
-        "files": files,
+        "files": files(night),
         "previous": previous.name if previous else None,
     }
 

@@ -100,7 +100,8 @@ class Runner:
         with workspace.staging(stage.name, key) as out:
             checkpoints = workspace.checkpoints(stage.name, key)
             with worker_errors():
-                outcome = stage.build(Task(self.night, key, out, inputs, checkpoints))
+                settings = self._settings_of(stage.name)
+                outcome = stage.build(Task(self.night, stage.name, key, settings, out, inputs, checkpoints))
             manifest = self._describe(stage, key, outcome, time.monotonic() - started)
             folder = workspace.finish(out, manifest)
             shutil.rmtree(checkpoints, ignore_errors=True)

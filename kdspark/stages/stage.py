@@ -47,10 +47,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Task:
-    """One build: its key, where to write, where the inputs lie, where checkpoints survive a crash."""
+    """One build: its stage, key, and the settings the key is made of; where to write, where the inputs lie, where
+    checkpoints survive a crash."""
 
     night: Night
+    stage: str
     key: str
+    settings: Any
     out: Path
     inputs: Mapping[str, Path]
     checkpoints: Path

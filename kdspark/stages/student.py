@@ -1,19 +1,24 @@
 """train_student: the light model learns from hard and soft labels; its twin without distillation from hard ones."""
 
+from functools import partial
+
 from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.training import Request, train_recommender
 from kdspark.config import Config, DistillConfig
-from kdspark.stages import labels, prepare, teacher
+from kdspark.stages import labels, prepare, teacher, warm
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
 from kdspark.workspace import read_json
 
 PLAIN = "train_plain"
-MODEL, SERVING = "model", "serving"
+MODEL, SERVING = warm.MODEL, "serving"
 
 
 def name(scope: Scope) -> str:
     return "train_student" if scope == "train" else "refit_student"
+
+
+_COMPARED = (name("train"), PLAIN)
 
 
 def stage(scope: Scope, config: Config) -> Stage:
@@ -23,7 +28,8 @@ def stage(scope: Scope, config: Config) -> Stage:
         needs = (*needs, teacher.name(scope))
     if scope == "full":
         needs = (*needs, name("train"))
-    return Stage(name(scope), "train-student", needs, _settings, lambda task: _build(task, scope))
+    settings = partial(_settings, stage=name(scope))
+    return Stage(name(scope), "train-student", needs, settings, lambda task: _build(task, scope))
 
 
 def plain_stage() -> Stage:
@@ -31,13 +37,15 @@ def plain_stage() -> Stage:
     return Stage(PLAIN, "train-student", (prepare.NAME,), _plain_settings, _build_plain)
 
 
-def _settings(night: Night) -> object:
+def _settings(night: Night, stage: str) -> object:
     distill = night.config.distill.model_dump(mode="json", by_alias=True)
-    return {"student": night.config.student.model_dump(mode="json"), "distill": distill}
+    student = night.config.student.model_dump(mode="json")
+    return {"student": student, "distill": distill, **warm.settings(night, _COMPARED, stage)}
 
 
 def _plain_settings(night: Night) -> object:
-    return {"student": night.config.student.model_dump(mode="json")}
+    student = night.config.student.model_dump(mode="json")
+    return {"student": student, **warm.settings(night, _COMPARED, PLAIN)}
 
 
 def _build(task: Task, scope: Scope) -> Outcome:
@@ -74,6 +82,7 @@ def _build_plain(task: Task) -> Outcome:
 
 def _train(task: Task, request: Request) -> Outcome:
     items = request.prepared.items(request.scope)
-    trained = train_recommender(task.night.spark, task.night.config.student, request, task.out / MODEL)
+    config, request, start = warm.started(task, request)
+    trained = train_recommender(task.night.spark, config, request, task.out / MODEL)
     serving_bundle(task.out / MODEL, items, items, task.out / SERVING)
-    return Outcome(rows=trained.rows, facts=trained.facts())
+    return Outcome(rows=trained.rows, facts={**trained.facts(), **start})

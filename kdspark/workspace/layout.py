@@ -88,16 +88,20 @@ class Workspace:
 
     def finished(self, stage: str, key: str) -> Manifest | None:
         """The manifest of a finished stage, or None if it has to run."""
-        path = self.stage_folder(stage, key) / MANIFEST
+        manifest = self.manifest_in(stage, self.stage_folder(stage, key).name)
+        return manifest if manifest is not None and manifest.key == key else None
+
+    def manifest_in(self, stage: str, folder: str) -> Manifest | None:
+        """The manifest of the finished stage in a folder of this name; None if there is none."""
+        path = self.root / "stages" / stage / folder / MANIFEST
         try:
-            manifest = Manifest(**read_json(path))
+            return Manifest(**read_json(path))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as error:
             raise StageError(
                 f"{path}: damaged manifest ({error}).", f"Delete {path.parent} and run the stage again."
             ) from error
-        return manifest if manifest.key == key else None
 
     @contextmanager
     def staging(self, stage: str, key: str) -> Iterator[Path]:
