@@ -55,8 +55,8 @@ def start_from(
         folder: the earlier student's.
         model: changed in place, and left in evaluation mode.
         items: tonight's catalogue.
-        rows: table of training rows: only users who have some get a vector of their own, the others are folded in
-            whenever they are asked for.
+        rows: table of training rows. Only users who have some keep or get a vector of their own; the others, who
+            would never be trained, are folded in whenever they are asked for, and whoever is gone is forgotten.
 
     Raises:
         ModelError: the folder is damaged, or does not fit.
@@ -81,7 +81,12 @@ def _users_of(rows: Path, n_users: int) -> npt.NDArray[np.bool_]:
 def _fold_in(
     model: NeuralRecommender, encoder: IdEncoder, known_items: int, users: Path, trained_U: npt.NDArray[np.bool_]
 ) -> None:
-    """Vectors for users who will be trained and have none; items the old student never saw tell nothing yet."""
+    """Vectors for users who will be trained and have none, and for nobody else.
+
+    Args:
+        known_items: items that the old student knew; the others' vectors tell nothing yet.
+        trained_U: who will be trained.
+    """
     with torch.no_grad():
         items_ND, table_UD = model.encode_items()[:, :-1], encoder.table.weight
         wanted_U = torch.from_numpy(trained_U) & ~(table_UD != 0).any(dim=1)
@@ -90,3 +95,4 @@ def _fold_in(
             some = everyone.take(wanted_U[everyone.user_idx])
             if len(some):
                 table_UD[some.user_idx] = encoder.fold_in(some, items_ND, known_items)
+        table_UD[torch.from_numpy(~trained_U)] = 0

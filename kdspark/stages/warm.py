@@ -74,9 +74,10 @@ def _origin(night: Night, students: tuple[str, ...], stage: str) -> tuple[dict[s
     try:
         made = _made(night, published.manifest.get("stages", {}))
     except StageError as error:
-        return None, error.problem
+        log.warning("ignored: %s", error.problem)
+        made = {}
     if prepare.NAME not in made or any(name not in made for name in students):
-        return None, f"the students of the night of {published.date} are gone"
+        return None, f"the students of the night of {published.date} are gone or damaged"
     reason = _other_data(night, made[prepare.NAME])
     chosen = stage if stage in made else students[0]
     for name in (*students, chosen):
@@ -131,7 +132,8 @@ def _other_model(night: Night, manifest: Manifest) -> str | None:
     try:
         then = _CONFIG.validate_python(describe_folder(_model(night, manifest))["model"]["config"]).model_dump()
     except (KdsparkError, KeyError, TypeError, ValidationError) as error:
-        return f"its folder cannot be used ({str(error).splitlines()[0]})"
+        log.warning("ignored: %s: %s", _model(night, manifest), error)
+        return "its folder is damaged"  # without the path: the key must not depend on where the workspace lies
     now = night.config.student.model_dump()
     other = sorted(name for name in {*then, *now} - {"training"} if then.get(name) != now.get(name))
     return f"its `{other[0]}` is {then.get(other[0])}" if other else None

@@ -127,9 +127,9 @@ def _damage(path: Path) -> None:
     [
         ("train_plain", "manifest.json", _remove, "are gone"),
         ("prepare", "manifest.json", _remove, "are gone"),
-        ("evaluate", "manifest.json", _damage, "damaged manifest"),
-        ("train_plain", "model/model.json", _remove, "its folder cannot be used"),
-        ("train_student", "model/model.json", _damage, "its folder cannot be used"),
+        ("evaluate", "manifest.json", _damage, "are gone or damaged"),
+        ("train_plain", "model/model.json", _remove, "its folder is damaged"),
+        ("train_student", "model/model.json", _damage, "its folder is damaged"),
     ],
 )
 def test_what_is_gone_or_damaged_means_a_cold_start_of_both(
