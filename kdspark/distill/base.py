@@ -1,6 +1,7 @@
 """The contract of an objective: what the trainer asks of it, whatever is minimised."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 
@@ -27,6 +28,23 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
         """{"loss", and each of its parts under its name}, unweighted but for "loss"."""
+
+    @property
+    def refresh(self) -> int:
+        """Every how many epochs, from the first one on, `find_own_top` must be called; 0: never."""
+        return 0
+
+    def find_own_top(self, batches: Iterable[ExampleBatch], rows: int) -> None:
+        """Find the model's highest items of the coming epochs' rows; leaves the objective in evaluation mode.
+
+        Args:
+            batches: all that this process will see, on the model's device.
+            rows: how many rows these hold, at most.
+
+        Raises:
+            TrainingError: as `kdspark.distill.own_top.OwnTop.find` does.
+        """
+        raise NotImplementedError
 
     def hear(self, metric: float) -> None:
         """Take in a validation metric, the same on every process; for what goes by feedback."""

@@ -100,23 +100,14 @@ class ExampleObjective(Objective):
 
     @property
     def refresh(self) -> int:
-        """Every how many epochs, from the first one on, `find_own_top` must be called; 0: never."""
         return self.distill.refresh
 
     def find_own_top(self, batches: Iterable[ExampleBatch], rows: int) -> None:
-        """Find the student's highest items of the coming epochs' rows; leaves the objective in evaluation mode.
-
-        Args:
-            batches: all that this process will see, on the model's device.
-            rows: how many rows these hold, at most.
-
-        Raises:
-            TrainingError: as `OwnTop.find` does.
-        """
         self.eval()
         with torch.inference_mode():
             items_ND = self.model.encode_items()
             self.own_top.find((self._context(batch, items_ND, False) for batch in batches), rows)
+
     def hear(self, metric: float) -> None:
         if self.feedback is not None:
             self.feedback.hear(metric)

@@ -132,10 +132,8 @@ class Trainer:
 
     def _find_own_top(self, epoch: int) -> None:
         """For losses that keep the student's own top items; from the weights alone, so that it need not be saved."""
-        every = self._refresh()
-        if not every or epoch % every:
+        if not self.objective.refresh or epoch % self.objective.refresh:
             return
-        assert isinstance(self.objective, ExampleObjective)
         batches = (batch.to(self.device) for batch in self.epochs(epoch))
         title = f"{self.title}, own top items"
         shown = tqdm(batches, title, self.steps_per_epoch, unit="step", disable=_rank() != 0, leave=False)
@@ -143,12 +141,9 @@ class Trainer:
 
     def _can_resume(self, done: int, last: int) -> bool:
         """Whether a checkpoint after so many epochs would hold all that the next ones need."""
-        if self._refresh():
-            return done % self._refresh() == 0
+        if self.objective.refresh:
+            return done % self.objective.refresh == 0
         return done % self.config.eval_every == 0 or done == last
-
-    def _refresh(self) -> int:
-        return self.objective.refresh if isinstance(self.objective, ExampleObjective) else 0
 
     def _epoch(self, module: nn.Module, epoch: int, bar: "tqdm[Any]") -> dict[str, float]:
         torch.manual_seed(_seed(self.seed, epoch))

@@ -224,6 +224,8 @@ def test_the_students_own_top_is_found_when_due_and_again_on_resuming(tmp_path: 
     assert again == [2, 4]
     rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in run.curve] for run in (ran, expected)]
     assert rows[0] == rows[1]
+
+
 LISTENING = {"lambda": 1.0, "lambda_schedule": [{"kind": "cosine"}, {"kind": "feedback", "up": 1.5, "down": 0.5}]}
 HEARD = [0.1, 0.3, 0.2, 0.4, 0.4, 0.1]
 
