@@ -145,7 +145,18 @@ def test_overrides_reach_into_lists_and_new_sections() -> None:
     assert config.spark.master == "local[1]"
 
 
-@pytest.mark.parametrize("override", ["scoring.k", "=3", "teacher.members.9.l2=1", "seed.deep=1", "scoring.k=[1"])
+def test_an_override_replaces_an_element_of_a_list_and_reaches_into_it() -> None:
+    raw = minimal()
+    raw["distill"] = {"losses": [{"kind": "rd"}, {"kind": "cd", "weight": 2.0}]}
+    config = parse_config(raw, ["distill.losses.1.weight=0.25", "distill.losses.0={kind: rrd, weight: 3}"])
+    assert [(loss.kind, loss.weight) for loss in config.distill.losses] == [("rrd", 3.0), ("cd", 0.25)]
+    assert parse_config(raw, ["evaluation.ks=[5, 10, 20]", "evaluation.ks.2=30"]).evaluation.ks == [5, 10, 30]
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["teacher.members.\u00b2.l2=1", "scoring.k", "=3", "teacher.members.9.l2=1", "seed.deep=1", "scoring.k=[1"],
+)
 def test_bad_overrides(override: str) -> None:
     with pytest.raises(ConfigError):
         parse_config(minimal(), [override])
