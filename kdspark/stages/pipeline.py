@@ -45,7 +45,7 @@ def run_verb(verb: str, config_path: str, date: str, root: str, overrides: Seque
         KdsparkError: with the remedy; nothing that was published has changed.
     """
     config = load_config(config_path, overrides)
-    night = Night(config, parse_date(date), Workspace(root), lambda: _start(config))
+    night = Night(config, parse_date(date), Workspace(root), lambda: start_session(config))
     run_night(night, verb)
 
 
@@ -66,7 +66,8 @@ def run_night(night: Night, verb: str = "run") -> Runner:
     return runner
 
 
-def _start(config: Config) -> "SparkSession":
+def start_session(config: Config) -> "SparkSession":
+    """The night's Spark session; Spark is imported only when it is started."""
     from kdspark.spark.session import build_session
 
     return build_session(config.spark, f"kdspark {config.name}")

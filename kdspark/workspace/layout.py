@@ -83,8 +83,12 @@ class Workspace:
         if not os.access(self.root, os.W_OK):
             raise ConfigError(f"--root {self.root}: not writable.", "Name a folder you can write to.")
 
+    def home(self, stage: str, key: str) -> Path:
+        """The folder below which a stage's output and checkpoints lie: ROOT, unless a kind of workspace says else."""
+        return self.root
+
     def stage_folder(self, stage: str, key: str) -> Path:
-        return self.root / "stages" / stage / key[:20]
+        return self.home(stage, key) / "stages" / stage / key[:20]
 
     def finished(self, stage: str, key: str) -> Manifest | None:
         """The manifest of a finished stage, or None if it has to run."""
@@ -106,8 +110,7 @@ class Workspace:
     @contextmanager
     def staging(self, stage: str, key: str) -> Iterator[Path]:
         """A scratch folder for a stage's output; `finish` makes it the stage's folder. Removed on any failure."""
-        parent = self.root / "stages" / stage
-        folder = parent / f"staging-{key[:20]}-{uuid.uuid4().hex[:8]}"
+        folder = self.stage_folder(stage, key).parent / f"staging-{key[:20]}-{uuid.uuid4().hex[:8]}"
         folder.mkdir(parents=True)
         try:
             yield folder
@@ -128,7 +131,7 @@ class Workspace:
 
     def checkpoints(self, stage: str, key: str) -> Path:
         """Folder for a stage's checkpoints, made on first use. It outlives a killed run, so that training resumes."""
-        return self.root / "checkpoints" / stage / key[:20]
+        return self.home(stage, key) / "checkpoints" / stage / key[:20]
 
     def run_folder(self, date: dt.date, run_id: str) -> Path:
         return self.root / "runs" / date.isoformat() / run_id
