@@ -1,11 +1,5 @@
-"""The report's pictures as inline SVG: deterministic, and coloured by the page's own light or dark theme.
+"""The pictures of the night's report."""
 
-Ink and rules are drawn in two placeholder colours that become CSS variables; ids get the picture's name as a prefix,
-so that several pictures can share one page.
-"""
-
-import io
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,10 +10,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, Percent
 
 from kdspark.ranking.bootstrap import Interval
 from kdspark.report.comparison import Comparison, primary_k
+from kdspark.report.drawing import INK, PAPER, RC, single_axes, to_svg
 from kdspark.report.verdict import label
 
-_INK, _RULE, _PAPER = "#010203", "#040506", "#070809"
-_THEME = {_INK: "var(--ink-soft)", _RULE: "var(--rule)", _PAPER: "var(--paper)"}
 # Distinct in hue and lightness, legible on light and dark paper (after Okabe & Ito).
 COLOURS = {
     "popularity": "#8a8f98",
@@ -30,36 +23,13 @@ COLOURS = {
 }
 _SPARE = ["#4aa58a", "#9c6b4f", "#6f6fc0"]
 _DASHES: list[Any] = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2))]
-_RC: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 11.5,
-    "axes.edgecolor": _RULE,
-    "axes.labelcolor": _INK,
-    "axes.titlesize": 11.5,
-    "axes.titlecolor": _INK,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": _RULE,
-    "grid.linewidth": 0.7,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "text.color": _INK,
-    "legend.frameon": False,
-}
 
 
 def quality_against_size(comparison: Comparison) -> str:
     """Metric with interval over the number of parameters; models without parameters are level lines."""
     metric = f"ndcg@{primary_k(comparison)}"
-    with matplotlib.rc_context(_RC):
-        figure, axes = _axes(7.2, 4.2)
+    with matplotlib.rc_context(RC):
+        figure, axes = single_axes(7.2, 4.2)
         sizes = [result["params"] for result in comparison["models"] if result["params"] > 0]
         smallest, largest = min(sizes, default=1), max(sizes, default=1)
         axes.set_xscale("log")
@@ -79,7 +49,7 @@ def quality_against_size(comparison: Comparison) -> str:
         axes.set_xlabel("parameters (log scale)")
         axes.set_title(label(metric))
         _place_labels(figure, axes, labels, middle=(smallest * largest) ** 0.5)
-        return _svg(figure, "size")
+        return to_svg(figure, "size")
 
 
 class _Label(NamedTuple):
@@ -113,7 +83,7 @@ def _place_labels(figure: Figure, axes: Axes, labels: Sequence[_Label], middle: 
 
 def training_curves(comparison: Comparison) -> str:
     """Validation metric and training loss over epochs. Losses differ in kind, so each is relative to its first."""
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(RC):
         figure = Figure(figsize=(7.2, 4.2), layout="constrained")
         quality, loss = figure.subplots(1, 2)
         for name, nth in _curve_order(comparison):
@@ -131,15 +101,15 @@ def training_curves(comparison: Comparison) -> str:
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if quality.get_legend_handles_labels()[0]:
             quality.legend(loc="lower right", fontsize=9.5)
-        return _svg(figure, "curves")
+        return to_svg(figure, "curves")
 
 
 def by_activity(comparison: Comparison) -> str:
     """Metric with interval by the user's number of training events."""
     metric = f"ndcg@{primary_k(comparison)}"
     models = comparison["models"]
-    with matplotlib.rc_context(_RC):
-        figure, axes = _axes(7.2, 4.2)
+    with matplotlib.rc_context(RC):
+        figure, axes = single_axes(7.2, 4.2)
         slices = models[0]["slices"]["activity"] if models else []
         for place, result in enumerate(models):
             colour = colour_of(comparison, result["model"])
@@ -153,16 +123,16 @@ def by_activity(comparison: Comparison) -> str:
         axes.set_xlim(-0.5, max(len(slices), 1) - 0.5)
         axes.set_title(label(metric))
         _legend_above(figure, axes)
-        return _svg(figure, "activity")
+        return to_svg(figure, "activity")
 
 
 def popularity_exposure(comparison: Comparison) -> str:
     """Share of all recommendations by popularity bin of the item, least popular first."""
-    with matplotlib.rc_context(_RC):
-        figure, axes = _axes(7.2, 4.2)
+    with matplotlib.rc_context(RC):
+        figure, axes = single_axes(7.2, 4.2)
         bins = max((len(result["exposure"]) for result in comparison["models"]), default=0)
         if bins:
-            axes.axhline(1 / bins, color=_INK, linewidth=1, linestyle=(0, (2, 3)))
+            axes.axhline(1 / bins, color=INK, linewidth=1, linestyle=(0, (2, 3)))
             axes.annotate("equal share", (0.06, 1 / bins), xytext=(0, 4), textcoords="offset points", fontsize=9)
         for result in comparison["models"]:
             points = [(upper, share) for upper, share in result["exposure"]]
@@ -173,7 +143,7 @@ def popularity_exposure(comparison: Comparison) -> str:
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_title("Share of recommendations")
         _legend_above(figure, axes)
-        return _svg(figure, "exposure")
+        return to_svg(figure, "exposure")
 
 
 def colour_of(comparison: Comparison, model: str) -> str:
@@ -183,16 +153,11 @@ def colour_of(comparison: Comparison, model: str) -> str:
     return COLOURS.get(base) or _SPARE[others.index(base) % len(_SPARE) if base in others else -1]
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
-
-
 def _interval(axes: Axes, x: float, found: Interval, colour: str, size: float) -> None:
     if found["low"] is not None and found["high"] is not None:
         axes.plot([x, x], [found["low"], found["high"]], color=colour, linewidth=1.6, solid_capstyle="round")
     axes.plot(
-        [x], [found["value"] or 0.0], "o", color=colour, markersize=size, markeredgecolor=_PAPER, markeredgewidth=1
+        [x], [found["value"] or 0.0], "o", color=colour, markersize=size, markeredgecolor=PAPER, markeredgewidth=1
     )
 
 
@@ -234,18 +199,3 @@ def _count(value: float, _position: int) -> str:
         if value >= limit:
             return f"{value / limit:g}{unit}"
     return f"{value:g}"
-
-
-def _svg(figure: Figure, name: str) -> str:
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": f"kdspark-{name}"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\s*xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")  # not needed inside HTML
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
-    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%"', svg, count=1)
-    for placeholder, variable in _THEME.items():
-        svg = svg.replace(placeholder, variable)
-    return svg

@@ -1,16 +1,15 @@
 """The night's report: one self-contained HTML file, no scripts, nothing loaded from anywhere."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 
 from kdspark.report import figures
 from kdspark.report.comparison import Comparison, primary_k
 from kdspark.report.definitions import TERMS
+from kdspark.report.page import render_page
 from kdspark.report.rows import Cell, columns, every_metric, model_rows, pair_rows, part_columns, part_rows
 from kdspark.report.verdict import label, verdict
 
@@ -41,11 +40,10 @@ def render(
         confidence: of the intervals, such as 0.95, named in the text.
     """
     k = primary_k(comparison)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     main, others = f"ndcg@{k}", columns(comparison, k)
-    return environment.from_string(_resource("report.html")).render(
+    return render_page(
+        "report.html",
         comparison=comparison,
-        css=_resource("report.css"),
         verdict=verdict(comparison),
         label=label,
         confidence=f"{100 * confidence:g}% " if confidence else "",
@@ -61,10 +59,6 @@ def render(
         facts=[(_words(name), _shown(value)) for name, value in {**comparison["dataset"], **(facts or {})}.items()],
         configuration=yaml.safe_dump(dict(configuration), sort_keys=False, allow_unicode=True) if configuration else "",
     )
-
-
-def _resource(name: str) -> str:
-    return (files("kdspark.report") / name).read_text(encoding="utf-8")
 
 
 def _figures(comparison: Comparison) -> list[Cell]:
