@@ -1,4 +1,5 @@
-"""The same stages from a terminal: `kdspark run`, one verb per stage, `kdspark compare`, `kdspark latest`.
+"""The same stages from a terminal: `kdspark run`, one verb per stage, `kdspark search`,
+`kdspark compare`, `kdspark latest`.
 
 Exit codes: 0 done, 2 configuration, 3 input, 4 stage, 5 training, 6 publish, 7 model (see kdspark.errors). A user's
 mistake prints one line on stderr and no stack trace.
@@ -50,6 +51,24 @@ def _add_verb(verb: str, help_text: str) -> None:
 
 for _verb, _help in _VERBS.items():
     _add_verb(_verb, _help)
+
+
+@app.command()
+def search(
+    config: ConfigOption,
+    search: Annotated[str, typer.Option("--search", help="YAML file of fields, target and trials; see conf/.")],
+    date: DateOption,
+    root: RootOption,
+    trials: Annotated[
+        Optional[int],  # noqa: UP045  as above
+        typer.Option("--trials", help="In place of the file's; a search that has fewer goes on."),
+    ] = None,
+    set_: SetOption = None,
+) -> None:
+    """Search for settings on the validation events; go on where a search stopped."""
+    from kdspark.stages.search import run_search
+
+    typer.echo(run_search(config, search, date, root, trials, set_ or []))
 
 
 @app.command()

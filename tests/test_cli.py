@@ -8,7 +8,7 @@ import pytest
 
 import jobs
 from kdspark.cli import main
-from kdspark.stages import pipeline
+from kdspark.stages import pipeline, search
 
 
 def run(*arguments: str) -> int:
@@ -20,7 +20,17 @@ def run(*arguments: str) -> int:
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     text = capsys.readouterr().out
-    for verb in ("run", "prepare", "train-teacher", "soft-labels", "train-student", "score", "evaluate", "publish"):
+    for verb in (
+        "run",
+        "prepare",
+        "train-teacher",
+        "soft-labels",
+        "train-student",
+        "score",
+        "evaluate",
+        "publish",
+        "search",
+    ):
         assert verb in text
 
 
@@ -64,7 +74,7 @@ JOBS = {
 
 
 def test_every_job_is_tested() -> None:
-    assert {path.stem for path in FOLDER.glob("*.py")} - {"__init__"} == JOBS.keys()
+    assert {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "search"} == JOBS.keys()
 
 
 @pytest.mark.parametrize("job", sorted(JOBS))
@@ -77,3 +87,18 @@ def test_a_job_runs_its_verb_with_the_options_given(job: str, monkeypatch: pytes
         runpy.run_path(str(FOLDER / f"{job}.py"), run_name="__main__")
     assert not stopped.value.code
     assert asked == [(JOBS[job], "my.yaml", "2024-01-01", "out", ["seed=1", "refit=true"])]
+
+
+def test_the_job_that_searches_has_two_more_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(search, "run_search", lambda *arguments: asked.append(arguments) or "the table")
+    options = ["--config", "my.yaml", "--search", "space.yaml", "--date", "2024-01-01", "--root", "out"]
+    for more, trials in (([], None), (["--trials", "7"], 7)):
+        monkeypatch.setattr(sys, "argv", ["search.py", *options, *more, "--set", "seed=1"])
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_path(str(FOLDER / "search.py"), run_name="__main__")
+        assert not stopped.value.code
+        assert capsys.readouterr().out == "the table\n"
+        assert asked.pop() == ("my.yaml", "space.yaml", "2024-01-01", "out", trials, ["seed=1"])

@@ -4,17 +4,20 @@ Legend: B users, K list length.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from kdspark import tables
+from kdspark.bridge.items import load_items
 from kdspark.bridge.prepared import Prepared
 from kdspark.config import TrainingConfig
 from kdspark.errors import TrainingError
 from kdspark.models.answers import answer
 from kdspark.models.recommender import Recommender
+from kdspark.models.storage import load_model
 from kdspark.ranking.hashing import splitmix64
 from kdspark.ranking.metrics import user_metrics
 
@@ -54,6 +57,16 @@ def validator(prepared: Prepared, config: TrainingConfig, seed: int) -> Callable
         return total / len(rows)
 
     return validate
+
+
+def validate_folder(prepared: Prepared, folder: Path, config: TrainingConfig, seed: int) -> float:
+    """What `validator` says of a finished model, of any kind; `folder` is its model folder.
+
+    Raises:
+        TrainingError: there are no validation events.
+        ModelError: the folder is damaged.
+    """
+    return validator(prepared, config, seed)(load_model(folder, load_items(prepared.items("train"))))
 
 
 def _sample(prepared: Prepared, size: int, seed: int) -> Ints:

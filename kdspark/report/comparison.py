@@ -86,7 +86,7 @@ def table(comparison: Comparison) -> str:
     names = [name for name in _table_metrics(k) if any(name in model["metrics"] for model in comparison["models"])]
     header = ["model", "params", "MB", "encode s", "score s", *names]
     rows = [header, *(_row(result, names) for result in comparison["models"])]
-    return "\n".join([*_aligned(rows), "", *ratio_lines(comparison, f"ndcg@{k}")])
+    return "\n".join([*aligned(rows), "", *ratio_lines(comparison, f"ndcg@{k}")])
 
 
 def primary_k(comparison: Comparison) -> int:
@@ -163,8 +163,8 @@ def _row(result: ModelResult, names: Sequence[str]) -> list[str]:
     return [result["model"], *costs, *seconds, *cells]
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """First column to the left, the others to the right, a rule below the header."""
+def aligned(rows: list[list[str]]) -> list[str]:
+    """The lines of a text table: first column to the left, the others to the right, a rule below the header."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])

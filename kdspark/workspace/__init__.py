@@ -5,18 +5,24 @@ ROOT/stages/<stage>/<key>/         a finished stage: its tables or models, and m
                                    with unchanged inputs finds its own output again.
 ROOT/runs/<date>/<run_id>/         one night: run.json (stage -> folder), comparison.json, report.html
 ROOT/published/<date>/<run_id>/    recommendations/ and manifest.json; never changed once visible
+ROOT/search/<name>-<digest>/       one search: journal.log (its trials), search.json, report.html, best.yaml,
+                                   and the stages of its latest trials
 ROOT/latest.json                   the pointer to the newest published run; replaced by an atomic rename
 """
 
 from kdspark.workspace.files import digest_of, link_or_copy, read_json, sha256_file, write_bytes, write_json
 from kdspark.workspace.layout import Manifest, Workspace, parse_date
+from kdspark.workspace.lock import exclusive
 from kdspark.workspace.published import Published, latest_published, publish_run, published_before
+from kdspark.workspace.trials import TrialWorkspace
 
 __all__ = [
     "Manifest",
     "Published",
+    "TrialWorkspace",
     "Workspace",
     "digest_of",
+    "exclusive",
     "latest_published",
     "link_or_copy",
     "parse_date",
