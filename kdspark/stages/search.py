@@ -20,6 +20,7 @@ from kdspark.report.search import (
     SearchRecord,
     best_configuration,
     best_trial,
+    one_line,
     overrides_of,
     search_table,
 )
@@ -72,7 +73,7 @@ def search_night(night: Night, raw: Mapping[str, Any], search: SearchConfig) -> 
         )
     runner = Runner(night, stages_of(night.config))
     keys = [runner.key(name) for name in stages_up_to(TARGETS[search.target], runner.stages)]
-    folder = night.workspace.root / "search" / _name(night, search, keys[-1])
+    folder = night.workspace.root / "search" / _name(night, raw, search, keys[-1])
     with exclusive(folder / "lock", "This search"):
         workspace = TrialWorkspace(night.workspace.root, folder, keys)
         trials = Trials(replace(night, workspace=workspace, start_session=lambda: night.spark), raw, search)
@@ -87,12 +88,14 @@ def search_night(night: Night, raw: Mapping[str, Any], search: SearchConfig) -> 
     return record, folder
 
 
-def _name(night: Night, search: SearchConfig, key: str) -> str:
+def _name(night: Night, raw: Mapping[str, Any], search: SearchConfig, key: str) -> str:
+    sections = {field.partition(".")[0] for field in search.fields}
     facts = {
         "search": search.model_dump(mode="json", exclude={"trials", "keep"}),
         "order": list(search.fields),
         "date": night.date.isoformat(),
         "key": key,
+        "around": {section: one_line(raw.get(section)) for section in sections},  # what values are put into
         "metric": metric_name(night.config),
         "users": night.config.student.training.valid_users,
     }

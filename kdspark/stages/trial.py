@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from torch import OutOfMemoryError
+
 from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.training import TRAINING_FILE
 from kdspark.bridge.validation import validate_folder
 from kdspark.config import Config, NeuralConfig, parse_config
 from kdspark.config.load import set_key
 from kdspark.config.search import SearchConfig, Target
+from kdspark.errors import TrainingError
 from kdspark.models.storage import describe_folder
 from kdspark.search.loop import Measured
 from kdspark.stages import prepare, student, teacher
@@ -62,13 +65,18 @@ class Trials:
         """Train with these values, once per repeat.
 
         Raises:
-            KdsparkError: ConfigError, the values do not fit; or whatever a stage raises.
+            KdsparkError: ConfigError, the values do not fit; TrainingError, they need more memory than there is; or
+                whatever a stage raises.
         """
         raw = copy.deepcopy(dict(self._raw))
         for key, value in values.items():
             set_key(raw, key, value)
         config = parse_config(raw, source="these values")
-        repeats = [self._train(config, repeat) for repeat in range(self._search.repeats)]
+        try:
+            repeats = [self._train(config, repeat) for repeat in range(self._search.repeats)]
+        except (MemoryError, OutOfMemoryError) as error:
+            reason = str(error).partition("\n")[0] or "out of memory"
+            raise TrainingError(f"These values need more memory: {reason}", "Leave them out of the search.") from None
         found = [value for value, _, _ in repeats]
         return Measured(found, [epoch for _, epoch, _ in repeats], repeats[0][2])
 

@@ -84,6 +84,12 @@ def test_a_search_for_a_student_and_one_for_a_teacher(desk: Desk, capsys: pytest
     assert desk.built == []
     assert again == record
 
+    # Whatever a trial trains with, all are measured alike: one epoch is one epoch.
+    cuts, _ = desk.search(fields={"student.training.valid_k": {"choices": [10, 3]}}, sampler="grid")
+    assert desk.built == ["train_student"]
+    assert len({trial["value"] for trial in cuts["trials"]}) == 1
+    assert {trial["value"] for trial in cuts["trials"]} < {value for one in record["trials"] for value in one["values"]}
+
     fields = {"teacher.l2": {"low": 50.0, "high": 100.0, "step": 50.0}}
     teachers, other = desk.search(
         "--trials", "2", "--set", "distill.lambda=2", target="teacher", fields=fields, sampler="grid"

@@ -1,5 +1,7 @@
 """A lock is held by one process, and by none that has ended."""
 
+import errno
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -26,3 +28,14 @@ def test_another_process_is_refused_until_the_lock_is_free(tmp_path: Path) -> No
         other.kill()
     with exclusive(path, "This search"):
         pass
+
+
+def test_a_file_system_without_locks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with caplog.at_level("WARNING", "kdspark"), exclusive(tmp_path / "lock", "This search"):
+        assert "no locks here (Operation not supported)" in caplog.text
