@@ -4,14 +4,14 @@ Legend: B rows, L history length, C candidates, N items, S sampled items, R item
 D dims, E dims of the teacher.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from kdspark.distill.batches import ExampleBatch
-from kdspark.distill.losses import within
+from kdspark.distill.losses import catalogue_log_sum, within
 from kdspark.distill.scores import history_mask, sample_items, sampled_mask, scores_of
 from kdspark.errors import TrainingError
 from kdspark.tables import PAD
@@ -45,6 +45,7 @@ class Context:
     progress: float = 0.0
     teacher_items_NE: Tensor | None = None
     kept_BR: Tensor | None = None
+    _log_sums: dict[tuple[bool, float], Tensor] = field(default_factory=dict)
 
     @property
     def candidates_BC(self) -> Tensor:
@@ -74,13 +75,30 @@ class Context:
         """The student's scores of the catalogue, -inf for history left out; None unless `catalogue`."""
         return self._mask((self.users_BD @ self.items_ND.T).float()) if self.catalogue else None
 
-    @property
-    def soft_scores_BN(self) -> Tensor | None:
-        """The catalogue as the soft part ranks it: without what the user already did, if that will not come again."""
-        if self.scores_BN is None or self.mask_history or not self.mask_soft:
-            return self.scores_BN
-        known_BN = history_mask(self.batch.users.history, [self.candidates_BC], self.scores_BN.shape[1])
-        return self.scores_BN.masked_fill(known_BN, -torch.inf)
+    def log_sum(self, soft: bool = False, temperature: float = 1.0) -> Tensor:
+        """log Z [B, 1] of the student's softmax over the catalogue.
+
+        Args:
+            soft: of the soft part, which leaves out what the user already did, if that will not come again.
+            temperature: divides the scores.
+        """
+        key = soft and self.mask_soft and not self.mask_history, temperature
+        if key not in self._log_sums:
+            self._log_sums[key] = self._log_sum(*key)
+        return self._log_sums[key]
+
+    def _log_sum(self, apart: bool, temperature: float) -> Tensor:
+        """Of the soft part where that leaves out other items than the hard one, or of both."""
+        kept = [self.batch.targets] if not apart else []
+        kept += [] if self.batch.candidates is None else [self.batch.candidates]
+        history_BL = self.batch.users.history
+        if self.scores_BN is None:
+            left_out_BL = history_BL if apart or self.mask_history else None
+            return catalogue_log_sum(self.users_BD, self.items_ND, left_out_BL, kept, temperature)
+        scores_BN = self.scores_BN
+        if apart:
+            scores_BN = scores_BN.masked_fill(history_mask(history_BL, kept, scores_BN.shape[1]), -torch.inf)
+        return (scores_BN / temperature).logsumexp(dim=1, keepdim=True)
 
     @cached_property
     def candidate_scores_BC(self) -> Tensor:

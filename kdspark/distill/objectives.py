@@ -14,7 +14,7 @@ from kdspark.config import DistillConfig, TrainingConfig
 from kdspark.distill.base import Objective
 from kdspark.distill.batches import HARD, LAMBDA, LOSS, SOFT, TEMPERATURE, ExampleBatch
 from kdspark.distill.context import Context
-from kdspark.distill.hard import SOFTMAX_BYTES, hard_loss
+from kdspark.distill.hard import LOG_SUM_BYTES, SCORES_BYTES, hard_loss, reads_scores
 from kdspark.distill.own_top import OwnTop
 from kdspark.distill.regularise import regularisers
 from kdspark.distill.schedules import Feedback, lambda_at, temperature_at
@@ -81,9 +81,7 @@ class ExampleObjective(Objective):
         parts: dict[str, Tensor] = {}
         total = context.users_BD.new_zeros(())
         if self.distill.hard_weight > 0:
-            parts[HARD] = hard_loss(
-                context.users_BD, context.items_ND, batch.targets, context.scores_BN, self.training_config
-            )
+            parts[HARD] = self._hard(context)
             total = total + self.distill.hard_weight * parts[HARD]
         if self.distill.lambda_ > 0:
             parts[SOFT] = soft_loss(context, self.distill, self.training_config.negatives)
@@ -97,6 +95,13 @@ class ExampleObjective(Objective):
             parts[name] = part
             total = total + weight * part
         return {LOSS: total} | {name: part.detach() for name, part in parts.items()}
+
+    def _hard(self, context: Context) -> Tensor:
+        training = self.training_config
+        log_sum_B1 = None if training.negatives or context.catalogue else context.log_sum()
+        return hard_loss(
+            context.users_BD, context.items_ND, context.batch.targets, training, context.scores_BN, log_sum_B1
+        )
 
     @property
     def refresh(self) -> int:
@@ -120,7 +125,7 @@ class ExampleObjective(Objective):
         return f"examples:{self.distill.digest()}:{self.top_k}:{self.mask_history}:{self.mask_soft}"
 
     def step_bytes(self, rows: int) -> int:
-        softmax = SOFTMAX_BYTES if self._softmax_is_full() else 0
+        softmax = self._softmax_bytes() if self._softmax_is_full() else 0
         ranking = _RANKING_BYTES if any(term.ranks_catalogue for term in self._terms()) else 0
         return rows * self.model.n_catalogue * (softmax + ranking)
 
@@ -131,9 +136,20 @@ class ExampleObjective(Objective):
     def _temperature(self) -> float:
         return temperature_at(self.distill, self.progress)
 
+    def _softmax_bytes(self) -> int:
+        if reads_scores(self.training_config):
+            return SCORES_BYTES
+        scaled = self.distill.temperature != 1 or bool(self.distill.temperature_schedule)
+        apart = scaled or (self.mask_soft and not self.mask_history)
+        hard, soft = self.distill.hard_weight > 0, self._soft_is_full()
+        return LOG_SUM_BYTES * (hard + soft if apart else 1)
+
+    def _soft_is_full(self) -> bool:
+        return self.distill.lambda_ > 0 and self.distill.candidates == "catalogue"
+
     def _softmax_is_full(self) -> bool:
-        soft = self.distill.lambda_ > 0 and self.distill.candidates == "catalogue"
-        reads = self.distill.hard_weight > 0 or soft or self.training_config.confidence_penalty != 0
+        penalised = self.training_config.confidence_penalty != 0
+        reads = self.distill.hard_weight > 0 or self._soft_is_full() or penalised
         return self.training_config.negatives == 0 and reads
 
     def _context(self, batch: ExampleBatch, items_ND: Tensor, catalogue: bool = True) -> Context:
@@ -150,7 +166,7 @@ class ExampleObjective(Objective):
             self.model.encode_users(batch.users, items_ND),
             items_ND,
             self.top_k,
-            catalogue and self._softmax_is_full(),
+            catalogue and self._softmax_is_full() and reads_scores(self.training_config),
             self.mask_history,
             self.mask_soft,
             self.progress,

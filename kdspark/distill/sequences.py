@@ -9,7 +9,8 @@ from torch import Tensor
 from kdspark.config import TrainingConfig
 from kdspark.distill.base import Objective
 from kdspark.distill.batches import HARD, LOSS, ExampleBatch
-from kdspark.distill.hard import SOFTMAX_BYTES, hard_loss
+from kdspark.distill.hard import LOG_SUM_BYTES, SCORES_BYTES, hard_loss, reads_scores
+from kdspark.distill.losses import catalogue_log_sum
 from kdspark.distill.regularise import regularisers
 from kdspark.distill.scores import history_mask
 from kdspark.distill.windows import cut_windows, seen_before
@@ -43,7 +44,7 @@ class SequenceObjective(Objective):
         """Least memory that the scores of a step with `rows` users take; 0 where the softmax is sampled."""
         if self.training_config.negatives > 0:
             return 0
-        return rows * self.model.n_catalogue * SOFTMAX_BYTES
+        return rows * self.model.n_catalogue * (SCORES_BYTES if reads_scores(self.training_config) else LOG_SUM_BYTES)
 
     def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
         """{"loss", "hard"}, in nats, and the regularisers that are switched on, unweighted but for "loss"."""
@@ -55,13 +56,16 @@ class SequenceObjective(Objective):
         positions_XWD = self.model.encode_positions(users, items_ND)
         usable_XW = (inputs_XW != PAD) & (next_XW != PAD)
         users_PD, targets_P1 = positions_XWD[usable_XW], next_XW[usable_XW][:, None]
-        scores_PN = None
-        if self.training_config.negatives == 0:
+        seen_PW = seen_before(inputs_XW)[usable_XW] if self.mask_history else None
+        scores_PN = log_sum_P1 = None
+        if reads_scores(self.training_config):
             scores_PN = (users_PD @ items_ND.T).float()
-            if self.mask_history:
-                seen_PN = history_mask(seen_before(inputs_XW)[usable_XW], [targets_P1], len(items_ND))
+            if seen_PW is not None:
+                seen_PN = history_mask(seen_PW, [targets_P1], len(items_ND))
                 scores_PN = scores_PN.masked_fill(seen_PN, -torch.inf)
-        total = hard_loss(users_PD, items_ND, targets_P1, scores_PN, self.training_config)
+        elif self.training_config.negatives == 0:
+            log_sum_P1 = catalogue_log_sum(users_PD, items_ND, seen_PW, [targets_P1])
+        total = hard_loss(users_PD, items_ND, targets_P1, self.training_config, scores_PN, log_sum_P1)
         parts = {HARD: total.detach()}
         for name, weight, part in regularisers(
             self.model, batch.users, users_PD, items_ND, scores_PN, self.training_config

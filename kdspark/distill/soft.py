@@ -21,7 +21,7 @@ def soft_loss(context: Context, config: DistillConfig, negatives: int) -> Tensor
 
     Args:
         config: targets, temperature, and whether the student's softmax is over the candidates or the catalogue.
-        negatives: items drawn to estimate the catalogue's softmax, where the step does not score it whole.
+        negatives: items drawn to estimate the catalogue's softmax, 0 to score it whole.
     """
     candidates_BC, temperature = context.candidates_BC, temperature_at(config, context.progress)
     targets_BC = soft_targets(config, candidates_BC, context.logits_BC, context.top_k, temperature)
@@ -32,11 +32,10 @@ def soft_loss(context: Context, config: DistillConfig, negatives: int) -> Tensor
     own_BC = own_BC.masked_fill(candidates_BC == PAD, -torch.inf)
     if config.candidates == "candidates":
         return kl_divergence(targets_BC, own_BC, weights_B)
-    soft_scores_BN = context.soft_scores_BN
-    if soft_scores_BN is not None:
-        rest_B1 = (soft_scores_BN / temperature).logsumexp(dim=1, keepdim=True)
-    else:
+    if negatives:
         rest_B1 = _sampled_log_sum(context, own_BC, temperature, negatives)
+    else:
+        rest_B1 = context.log_sum(True, temperature)
     # cross-entropy with a given log-normaliser: sum p (log Z - s), a row without candidates counting nothing
     losses_BC = targets_BC * torch.where(targets_BC > 0, rest_B1 - own_BC, 0.0)
     return mean_of_rows(losses_BC.sum(dim=1), targets_BC, weights_B) - entropy(targets_BC, weights_B)

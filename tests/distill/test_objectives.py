@@ -205,12 +205,17 @@ def test_step_bytes_count_the_scores_of_the_catalogue() -> None:
     model = zoo.ZOO["gru"]()
     n, sampled = model.n_catalogue, TrainingConfig(negatives=8)
     soft_only = distill(hard_weight=0.0, **{"lambda": 1.0})
-    assert ExampleObjective(model, distill(), FULL).step_bytes(10) == 10 * n * 21
+    assert ExampleObjective(model, distill(), FULL).step_bytes(10) == 10 * n * 4
+    smooth = TrainingConfig(label_smoothing=0.1)
+    assert ExampleObjective(model, distill(), smooth).step_bytes(10) == 10 * n * 21
+    both = DistillConfig.model_validate({"candidates": "catalogue"})
+    assert ExampleObjective(model, both, FULL).step_bytes(10) == 10 * n * 4  # one log Z for both parts
+    assert ExampleObjective(model, both, FULL, mask_history=False).step_bytes(10) == 10 * n * 8  # each its own
     assert ExampleObjective(model, soft_only, FULL).step_bytes(10) == 0  # softmax over the row's candidates alone
     assert ExampleObjective(model, distill(), sampled).step_bytes(10) == 0
     # Ranking the catalogue takes its scores once more, without gradients.
     assert ExampleObjective(model, losses("rce"), sampled).step_bytes(10) == 10 * n * 5
-    assert ExampleObjective(model, losses("rce"), FULL).step_bytes(10) == 10 * n * 26
+    assert ExampleObjective(model, losses("rce"), FULL).step_bytes(10) == 10 * n * 9
     for way in ("pool", "refresh"):
         config = distill(losses=[{"kind": "rce", way: 16}], hard_weight=0.0)
         assert ExampleObjective(model, config, FULL).step_bytes(10) == 0

@@ -1,5 +1,6 @@
 """Losses as pure functions of scores and vectors; the modules among them hold the parameters that a loss needs."""
 
+from kdspark.distill.losses.catalogue import catalogue_log_sum
 from kdspark.distill.losses.hint import ExpertHint, annealed
 from kdspark.distill.losses.popularity import draw_group_pairs, pairwise_ranking, popularity_groups
 from kdspark.distill.losses.ranking import (
@@ -20,6 +21,7 @@ from kdspark.distill.losses.softmax import (
     hard_cross_entropy,
     kl_divergence,
     mean_of_rows,
+    normalised_cross_entropy,
     row_mean,
     sampled_cross_entropy,
     soft_cross_entropy,
@@ -30,6 +32,7 @@ __all__ = [
     "ExpertHint",
     "HierarchicalTopology",
     "annealed",
+    "catalogue_log_sum",
     "closure_counts",
     "collaborative_distillation",
     "collaborative_targets",
@@ -46,6 +49,7 @@ __all__ = [
     "hierarchical_topology",
     "kl_divergence",
     "mean_of_rows",
+    "normalised_cross_entropy",
     "pairwise_ranking",
     "popularity_groups",
     "position_weights",

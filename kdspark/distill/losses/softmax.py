@@ -39,6 +39,16 @@ def hard_cross_entropy(scores_BN: Tensor, targets_BT: Tensor, smoothing: float =
     return row_mean(losses_BT, present_BT)
 
 
+def normalised_cross_entropy(log_sum_B1: Tensor, target_scores_BT: Tensor, targets_BT: Tensor) -> Tensor:
+    """Cross-entropy log Z - score of the target, in nats; the mean over targets, then rows.
+
+    Args:
+        log_sum_B1: log Z, the log of the sum of exp(score) over all classes (see `catalogue_log_sum`).
+        target_scores_BT, targets_BT: scores and item_idx of the targets, PAD where missing.
+    """
+    return row_mean(log_sum_B1 - target_scores_BT, targets_BT != PAD)
+
+
 def sampled_cross_entropy(
     target_scores_BT: Tensor, targets_BT: Tensor, scores_BS: Tensor, sampled_S: Tensor, n_items: int
 ) -> Tensor:
