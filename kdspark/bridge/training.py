@@ -1,8 +1,8 @@
 """From a recommender's configuration to a trained model folder, whatever its kind.
 
-Neural models train in this process or through TorchDistributor, fed by Petastorm; item-item models are solved from
-the train events; ALS runs in Spark; popularity counts; a pre-trained one is loaded; an ensemble trains its members
-first.
+Neural models train in this process or through TorchDistributor, fed by Petastorm; graph models train in this process
+on the graph of the train events, and item-item models are solved from them; ALS runs in Spark; popularity counts; a
+pre-trained one is loaded; an ensemble trains its members first.
 """
 
 import shutil
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kdspark import tables
 from kdspark.bridge.als import fit_als
 from kdspark.bridge.distributed import run_training
+from kdspark.bridge.graph import train_graph
 from kdspark.bridge.items import load_items
 from kdspark.bridge.neural import train_process
 from kdspark.bridge.prepared import Prepared, Scope, splits_of
@@ -26,6 +27,7 @@ from kdspark.config import (
     EnsembleConfig,
     GFCFConfig,
     ItemItemConfig,
+    LightGCNConfig,
     NeuralConfig,
     PopularityConfig,
     PretrainedConfig,
@@ -84,6 +86,11 @@ class Request:
         """The same request, with the steps that an earlier training found."""
         return replace(self, epochs_from=record)
 
+    @property
+    def epochs_to_repeat(self) -> int | None:
+        """How many epochs a refit trains; None where there is no earlier training."""
+        return int(self.epochs_from["best_epoch"]) if self.epochs_from else None
+
     def member(self, index: int) -> "Request":
         """The request for one member of an ensemble."""
         record = self.epochs_from["members"][index] if self.epochs_from else None
@@ -130,6 +137,8 @@ def train_recommender(spark: "SparkSession", config: RecommenderConfig, request:
         record = {"rows": {table: rows for member in members for table, rows in member.rows.items()}}
     elif isinstance(config, NeuralConfig):
         record = _train_neural(spark, config, request, stamp, out)
+    elif isinstance(config, LightGCNConfig):
+        record = _train_graph(config, request, stamp, out)
     else:
         save_model(_fit(spark, config, request, out), out, stamp)
         if not isinstance(config, PretrainedConfig):
@@ -212,10 +221,14 @@ def _fit_item_item(config: ItemItemConfig, request: Request, items: ItemTable) -
     return ItemItem(config, weights_NN, n_users, items)
 
 
+def _train_graph(config: LightGCNConfig, request: Request, stamp: Stamp, out: Path) -> dict[str, Any]:
+    prepared, scope, folder = request.prepared, request.scope, request.checkpoints
+    return train_graph(config, prepared, scope, folder, request.seed, request.epochs_to_repeat, stamp, out)
+
+
 def _train_neural(
     spark: "SparkSession", config: NeuralConfig, request: Request, stamp: Stamp, out: Path
 ) -> dict[str, Any]:
-    stop_after = int(request.epochs_from["best_epoch"]) if request.epochs_from else None
     arguments = {
         "config": config.model_dump(mode="json"),
         "prepared": str(request.prepared.folder),
@@ -227,7 +240,7 @@ def _train_neural(
         "checkpoints": str(request.checkpoints),
         "seed": request.seed,
         "start": str(request.start) if request.start else None,
-        "stop_after": stop_after,
+        "stop_after": request.epochs_to_repeat,
         "heard": _heard(request.epochs_from),
         "extras": stamp,
         "out": str(out),

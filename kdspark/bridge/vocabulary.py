@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _STAMP = "vocabulary"
 _ITEMS, _USERS = "items", "users"
 _SIDES = {_ITEMS: ("item_ids", tables.ITEM_IDX, tables.ITEM_ID), _USERS: ("user_ids", tables.USER_IDX, tables.USER_ID)}
-_WITH_USER_TABLE = ("mf", "als")
+_WITH_USER_TABLE = ("mf", "als", "lightgcn")
 
 
 def vocabulary_stamp(spark: "SparkSession", prepared: Prepared) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from kdspark.models.batch import FeatureSizes, ItemTable
 from kdspark.models.closed_form import EASE, Factors, Popularity
 from kdspark.models.ensemble import Ensemble
 from kdspark.models.item_item import ItemItem
+from kdspark.models.lightgcn import GraphFactors
 from kdspark.models.neural import NeuralRecommender
 from kdspark.models.recommender import Recommender
 
@@ -84,6 +85,9 @@ def from_description(description: dict[str, Any], items: ItemTable) -> Recommend
         if kind == "als":
             dim = int(description["dim"])
             return Factors(torch.zeros(n_users, dim), torch.zeros(n_items, dim), items)
+        if kind == "lightgcn":
+            users_UD, items_ND = (torch.zeros(rows, int(description["dim"])) for rows in (n_users, n_items))
+            return GraphFactors(users_UD, items_ND, torch.zeros_like(items_ND), items)
         config = _CONFIGS.validate_python(description["config"])
         if isinstance(config, ItemItemConfig) and config.keep is not None and config.model_dump()["kind"] == kind:
             return ItemItem.empty(config, n_items, int(description["n_weights"]), n_users, items)

@@ -54,6 +54,16 @@ def test_minimal_configuration_gets_defaults() -> None:
             "`header` would do nothing with `format: json`",
         ),
         ("data.users", "{paths: x, id: u, encoding: ISO-8859-1}", "`encoding` would do nothing with `format: parquet`"),
+        (
+            "teacher",
+            "{kind: lightgcn, loss: bpr, training: {negatives: 5}}",
+            "`negatives` would do nothing with `loss: bpr`",
+        ),
+        (
+            "teacher",
+            "{kind: lightgcn, training: {num_processes: 2, label_smoothing: 0.1}}",
+            "`label_smoothing` and `num_processes` would do nothing in lightgcn",
+        ),
         ("data.split.valid", "{paths: x}", "`valid` would do nothing with `kind: leave_one_out`"),
         (
             "data.split",

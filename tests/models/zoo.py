@@ -11,6 +11,7 @@ from kdspark.config import (
     EASEConfig,
     GFCFConfig,
     GRUConfig,
+    LightGCNConfig,
     LSTMConfig,
     MFConfig,
     PopularityConfig,
@@ -24,6 +25,7 @@ from kdspark.models.closed_form import Factors, fit_ease, gram
 from kdspark.models.ensemble import Ensemble
 from kdspark.models.item_item import ItemItem
 from kdspark.models.item_weights import ease_weights, gfcf_weights, interaction_matrix
+from kdspark.models.lightgcn import LightGCN
 from kdspark.models.recommender import Recommender
 from kdspark.tables import PAD
 
@@ -100,6 +102,12 @@ def _als() -> Recommender:
     return Factors.from_numpy(rng.normal(size=(N_USERS, 4)), rng.normal(size=(N_ITEMS, 4)), items()).eval()
 
 
+def _lightgcn() -> Recommender:
+    rng = np.random.default_rng(8)
+    matrix = interaction_matrix([(np.repeat(np.arange(N_USERS), 6), rng.integers(0, N_ITEMS, 42))], N_USERS, N_ITEMS)
+    return LightGCN(LightGCNConfig(dim=8, layers=2), matrix, items(), seed=1).frozen().eval()
+
+
 def _ease(decay: float = 0.9) -> Recommender:
     histories = np.random.default_rng(4).integers(0, N_ITEMS, (40, 6))
     return fit_ease(
@@ -133,6 +141,7 @@ ZOO: dict[str, Callable[[], Recommender]] = {
     **{name: _trainable_factory(name) for name in TRAINABLE},
     "popularity": _popularity,
     "als": _als,
+    "lightgcn": _lightgcn,
     "ease": _ease,
     "ease_pruned": lambda: _pruned(EASEConfig(l2=5.0, keep=12, recency_decay=0.9)),
     "gfcf": lambda: _pruned(GFCFConfig(rank=4, keep=20)),
