@@ -12,8 +12,9 @@ from torch import Tensor
 
 from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.losses import catalogue_log_sum, within
-from kdspark.distill.scores import history_mask, sample_items, sampled_mask, scores_of
+from kdspark.distill.scores import history_mask, sample_items, scores_of
 from kdspark.errors import TrainingError
+from kdspark.models.history import sampled_mask
 from kdspark.tables import PAD
 
 

@@ -29,13 +29,3 @@ def history_mask(history_BL: Tensor, kept: list[Tensor], n_items: int) -> Tensor
     for items in kept:
         mask.scatter_(1, torch.where(items >= 0, items, n_items), False)
     return mask[:, :n_items]
-
-
-def sampled_mask(sampled_S: Tensor, items_BL: Tensor, n_items: int) -> Tensor:
-    """bool [B, S]: which of the items sampled for the whole batch are among a row's items."""
-    size = len(sampled_S)
-    column_N = torch.full((n_items + 1,), size, dtype=torch.int64, device=sampled_S.device)  # last row: PAD and unknown
-    column_N[sampled_S] = torch.arange(size, device=sampled_S.device)
-    columns_BL = column_N[torch.where((items_BL >= 0) & (items_BL < n_items), items_BL, n_items)]
-    mask = torch.zeros(len(items_BL), size + 1, dtype=torch.bool, device=sampled_S.device)
-    return mask.scatter_(1, columns_BL, True)[:, :size]

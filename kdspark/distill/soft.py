@@ -10,8 +10,9 @@ from kdspark.config import DistillConfig
 from kdspark.distill.context import Context
 from kdspark.distill.losses import entropy, kl_divergence, mean_of_rows
 from kdspark.distill.schedules import agreement_weights, temperature_at
-from kdspark.distill.scores import sample_items, sampled_mask
+from kdspark.distill.scores import sample_items
 from kdspark.distill.targets import soft_targets
+from kdspark.models.history import sampled_mask
 from kdspark.tables import PAD
 
 

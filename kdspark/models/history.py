@@ -2,7 +2,7 @@
 
 With the padding on the right, a causal encoder needs no padding mask: no position ever sees what comes after it.
 
-Legend: B users, L history length, W window (items kept), N items, D dims.
+Legend: B users, L history length, W window (items kept), N items, S chosen items, D dims.
 """
 
 import torch
@@ -77,3 +77,13 @@ def drop_items(items_BW: Tensor, lengths_B: Tensor, rate: float, training: bool)
     dropped = torch.rand(items_BW.shape, device=items_BW.device) < rate
     last = torch.arange(items_BW.shape[1], device=items_BW.device)[None, :] == lengths_B[:, None] - 1
     return torch.where(dropped & ~last, PAD, items_BW)
+
+
+def sampled_mask(sampled_S: Tensor, items_BL: Tensor, n_items: int) -> Tensor:
+    """bool [B, S]: which of the distinct items chosen for the whole batch are among a row's items."""
+    size = len(sampled_S)
+    column_N = torch.full((n_items + 1,), size, dtype=torch.int64, device=sampled_S.device)  # last row: PAD and unknown
+    column_N[sampled_S] = torch.arange(size, device=sampled_S.device)
+    columns_BL = column_N[torch.where((items_BL >= 0) & (items_BL < n_items), items_BL, n_items)]
+    mask = torch.zeros(len(items_BL), size + 1, dtype=torch.bool, device=sampled_S.device)
+    return mask.scatter_(1, columns_BL, True)[:, :size]

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdspark.models.history import align_left, align_right, at_last, drop_items, lookup, position_mask
+from kdspark.models.history import align_left, align_right, at_last, drop_items, lookup, position_mask, sampled_mask
 from kdspark.tables import PAD
 
 KNOWN = 6
@@ -61,3 +61,12 @@ def test_dropped_items_are_as_many_as_asked_and_never_the_last():
     assert not dropped[:, 39].any()
     assert torch.equal(drop_items(items, lengths, 0.3, training=False), items)
     assert torch.equal(drop_items(items, lengths, 0.0, training=True), items)
+
+
+@given(st.integers(1, 9), st.integers(0, 9), st.integers(0, 7), st.integers(0, 99))
+def test_sampled_mask_is_the_comparison_of_all_with_all(n_items: int, size: int, length: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    sampled = torch.randperm(n_items)[:size]
+    items = torch.randint(-1, n_items + 2, (3, length))  # PAD, and items newer than the catalogue
+    expected = (items[:, :, None] == sampled).any(dim=1)
+    assert torch.equal(sampled_mask(sampled, items, n_items), expected)
