@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kdspark import tables
 from kdspark.bridge.als import fit_als
 from kdspark.bridge.distributed import run_training
+from kdspark.bridge.gate import train_gate
 from kdspark.bridge.graph import train_graph
 from kdspark.bridge.items import load_items
 from kdspark.bridge.neural import train_process
@@ -42,6 +43,7 @@ from kdspark.models.item_weights import ease_weights, gfcf_weights, interaction_
 from kdspark.models.memory import require_memory
 from kdspark.models.recommender import Recommender
 from kdspark.models.storage import describe_folder, load_model, save_model
+from kdspark.models.weighing import Agreement, Gate, Weigher
 from kdspark.spark.io import read_table
 from kdspark.workspace import write_json
 
@@ -104,7 +106,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training found out; the model is on disk. `rows` counts what it learned from: table -> rows."""
+    """What training found out; the model is on disk.
+
+    `rows` counts what it learned from: table -> rows. `gate` is that of an ensemble which has one.
+    """
 
     kind: str
     params: int
@@ -115,6 +120,7 @@ class Trained:
     curve: list[dict[str, float]] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
     members: list["Trained"] = field(default_factory=list)
+    gate: dict[str, Any] | None = None
 
     def facts(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -133,8 +139,8 @@ def train_recommender(spark: "SparkSession", config: RecommenderConfig, request:
     record: dict[str, Any] = {}
     stamp = vocabulary_stamp(spark, request.prepared)
     if isinstance(config, EnsembleConfig):
-        members = _train_members(spark, config, request, stamp, out)
-        record = {"rows": {table: rows for member in members for table, rows in member.rows.items()}}
+        members, gate = _train_ensemble(spark, config, request, stamp, out)
+        record = {"gate": gate, "rows": {table: rows for member in members for table, rows in member.rows.items()}}
     elif isinstance(config, NeuralConfig):
         record = _train_neural(spark, config, request, stamp, out)
     elif isinstance(config, LightGCNConfig):
@@ -155,9 +161,9 @@ def train_recommender(spark: "SparkSession", config: RecommenderConfig, request:
     return trained
 
 
-def _train_members(
+def _train_ensemble(
     spark: "SparkSession", config: EnsembleConfig, request: Request, stamp: Stamp, out: Path
-) -> list[Trained]:
+) -> tuple[list[Trained], dict[str, Any] | None]:
     scratch = out.with_name(f"{out.name}-members")
     items = load_items(request.prepared.items(request.scope))
     trained: list[Trained] = []
@@ -166,9 +172,22 @@ def _train_members(
         folder = scratch / str(index)
         trained.append(train_recommender(spark, member, request.member(index), folder))
         models.append(load_model(folder, items))
-    save_model(Ensemble(models, config.weights, items), out, stamp)
+    ensemble = Ensemble(models, config.weights, items).eval()
+    ensemble.weigher = _weigher(config, request, ensemble)
+    save_model(ensemble, out, stamp)
     shutil.rmtree(scratch)
-    return trained
+    return trained, ensemble.weigher.record() if isinstance(ensemble.weigher, Gate) else None
+
+
+def _weigher(config: EnsembleConfig, request: Request, ensemble: Ensemble) -> Weigher | None:
+    """A refit has no validation events, and takes the gate that the training on the train events found."""
+    if config.combine == "agreement":
+        return Agreement(config.agreement)
+    if config.combine == "gate" and request.epochs_from:
+        return Gate.of_record(config.mixture, request.epochs_from["gate"])
+    if config.combine == "gate":
+        return train_gate(ensemble, config.mixture, request.prepared, request.seed)
+    return None
 
 
 def _fit(

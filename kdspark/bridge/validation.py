@@ -33,14 +33,14 @@ def validator(prepared: Prepared, config: TrainingConfig, seed: int) -> Callable
     Raises:
         TrainingError: there are no validation events.
     """
-    sample = _sample(prepared, config.valid_users, seed)
+    sample = sample_users(prepared, config.valid_users, seed)
     if not len(sample):
         raise TrainingError("There are no validation events.", "Choose a split that leaves some.")
     batch = prepared.user_rows(sample, "train")
     rows = batch.user_idx.numpy()
-    truth = _csr(rows, *prepared.events_of(rows, [tables.VALID]))
+    truth = item_lists(rows, *prepared.events_of(rows, [tables.VALID]))
     nothing = np.empty(0, np.int64)
-    seen = _csr(rows, *((nothing, nothing) if prepared.repeats else prepared.events_of(rows, [tables.TRAIN])))
+    seen = item_lists(rows, *((nothing, nothing) if prepared.repeats else prepared.events_of(rows, [tables.TRAIN])))
     name = f"ndcg@{config.valid_k}"
 
     def validate(model: Recommender) -> float:
@@ -69,7 +69,7 @@ def validate_folder(prepared: Prepared, folder: Path, config: TrainingConfig, se
     return validator(prepared, config, seed)(load_model(folder, load_items(prepared.items("train"))))
 
 
-def _sample(prepared: Prepared, size: int, seed: int) -> Ints:
+def sample_users(prepared: Prepared, size: int, seed: int) -> Ints:
     """The `size` users with validation events whose hashes are smallest, ascending; one file of events at a time."""
     kept = np.empty(0, np.int64)
     for users, _ in prepared.event_blocks([tables.VALID]):
@@ -78,7 +78,7 @@ def _sample(prepared: Prepared, size: int, seed: int) -> Ints:
     return np.sort(kept)
 
 
-def _csr(rows: Ints, users: Ints, items: Ints) -> tuple[Ints, Ints]:
+def item_lists(rows: Ints, users: Ints, items: Ints) -> tuple[Ints, Ints]:
     """Distinct items per row, for rows ascending."""
     pairs = np.unique(np.stack([users, items]), axis=1)
     pairs = pairs[:, np.isin(pairs[0], rows)]

@@ -27,6 +27,7 @@ from kdspark.config.losses import (
     UnKDConfig,
 )
 from kdspark.config.models import (
+    AgreementConfig,
     ALSConfig,
     BagConfig,
     CNNConfig,
@@ -39,7 +40,9 @@ from kdspark.config.models import (
     LightGCNConfig,
     LSTMConfig,
     MFConfig,
+    MixtureConfig,
     NeuralConfig,
+    OpinionConfig,
     PopularityConfig,
     PretrainedConfig,
     RecommenderConfig,
@@ -71,6 +74,7 @@ from kdspark.config.schedules import (
 
 __all__ = [
     "ALSConfig",
+    "AgreementConfig",
     "AgreementSchedule",
     "BagConfig",
     "CDConfig",
@@ -99,7 +103,9 @@ __all__ = [
     "LightGCNConfig",
     "LossConfig",
     "MFConfig",
+    "MixtureConfig",
     "NeuralConfig",
+    "OpinionConfig",
     "PopularityConfig",
     "PretrainedConfig",
     "RCEConfig",

@@ -266,15 +266,63 @@ class PretrainedConfig(Strict):
     path: str
 
 
+class OpinionConfig(Strict):
+    """What is read off an ensemble's members, for each user, to weigh them.
+
+    Args:
+        top: how many of its best items make up a member's opinion; items of the history are none.
+        items: the opinions are about the most popular items, this many: that bounds what they cost, about
+            `items` times the dimensions of all members, per user, beside the scores themselves.
+    """
+
+    top: int = Field(100, ge=2)
+    items: int = Field(10_000, ge=2)
+
+
+class AgreementConfig(OpinionConfig):
+    """How alike two members' opinions are: by rank-biased overlap (Webber et al., TOIS'10) of their lists of `top`.
+
+    Args:
+        persistence: p of that measure, the weight of each depth of the lists relative to the one before; 0.98 gives
+            the first 50 items about 86% of the weight in endless lists, 0.9 the first 10.
+    """
+
+    persistence: float = Field(0.98, gt=0, lt=1)
+
+
+class MixtureConfig(OpinionConfig):
+    """How a gate is fitted: on the validation events of a sample of users.
+
+    Args:
+        users: size of the sample.
+        l2: weight of half the squared norm of the gate's weights, which draws it to equal shares.
+    """
+
+    users: int = Field(5_000, ge=1)
+    l2: float = Field(1e-3, gt=0)
+
+
 class EnsembleConfig(Strict):
     """Weighted sum of members' scores, each standardised per user (z-scores over the catalogue).
 
     A negative weight pushes down what its member likes, such as popular items; the sum of all must be positive.
+
+    Args:
+        weights: one per member; default all 1.
+        combine: "fixed": these weights for everyone. The others multiply them, for each user, by factors whose mean
+            over the members that know the user is 1. "agreement": a member counts by how far its opinion is shared by
+            the others (after Wu & Crestani, CIKM'02), so one that is alone counts less; it takes three to tell who is.
+            "gate": a softmax of linear functions of what is known of the user (a mixture of experts, Jacobs et al.,
+            1991): the length of the history, and how far each member's best item stands out; fitted on validation
+            events.
     """
 
     kind: Literal["ensemble"] = "ensemble"
     members: Annotated[list["RecommenderConfig"], Field(min_length=2)]
-    weights: list[float] | None = Field(None, description="one per member; default all 1")
+    weights: list[float] | None = None
+    combine: Literal["fixed", "agreement", "gate"] = "fixed"
+    agreement: AgreementConfig = AgreementConfig()
+    mixture: MixtureConfig = MixtureConfig()
 
     @model_validator(mode="after")
     def _one_weight_per_member(self) -> "EnsembleConfig":
@@ -282,6 +330,16 @@ class EnsembleConfig(Strict):
             raise ValueError(f"{len(self.weights)} `weights` for {len(self.members)} `members`")
         if self.weights is not None and sum(self.weights) <= 0:
             raise ValueError(f"`weights` sum to {sum(self.weights):g}; their sum must be positive")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_of_the_way(self) -> "EnsembleConfig":
+        own = {"agreement": "agreement", "gate": "mixture"}.get(self.combine)
+        self.refuse_idle([key for key in ("agreement", "mixture") if key != own], f"with `combine: {self.combine}`")
+        if self.combine == "agreement" and len(self.members) < 3:
+            raise ValueError("`combine: agreement` needs three `members`: two agree with each other equally far")
+        if self.combine == "agreement" and min(self.weights or [1.0]) < 0:
+            raise ValueError("`combine: agreement` asks what members like; a negative weight says the contrary")
         return self
 
 

@@ -201,6 +201,11 @@ class Config(Strict):
     def _teacher_fits(self, teacher: RecommenderConfig) -> None:
         for member in teacher.members if isinstance(teacher, EnsembleConfig) else []:
             self._teacher_fits(member)
+        if isinstance(teacher, EnsembleConfig) and teacher.combine == "gate" and not self.data.split.wants_validation:
+            raise ValueError(
+                "`teacher`: `combine: gate` is fitted on validation events, and `data.split` sets none apart; set "
+                "`valid_fraction`, or choose `combine: agreement` or `fixed`"
+            )
         self._features_exist(teacher, "teacher")
         ordered = isinstance(teacher, SequenceConfig)
         if not ordered:  # those that read an order learn from sequences, not from examples

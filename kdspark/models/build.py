@@ -14,6 +14,7 @@ from kdspark.config import (
     TrainableConfig,
 )
 from kdspark.errors import ModelError
+from kdspark.models import weighing
 from kdspark.models.batch import FeatureSizes, ItemTable
 from kdspark.models.closed_form import EASE, Factors, Popularity
 from kdspark.models.ensemble import Ensemble
@@ -76,7 +77,8 @@ def from_description(description: dict[str, Any], items: ItemTable) -> Recommend
         kind = description["kind"]
         if kind == "ensemble":
             members = [from_description(member, items) for member in description["members"]]
-            ensemble = Ensemble(members, description["weights"], items)
+            weigher = weighing.from_description(description["combine"]) if "combine" in description else None
+            ensemble = Ensemble(members, description["weights"], items, weigher)
             ensemble.dims = description["dims"]
             return ensemble
         n_users, n_items = int(description["n_users"]), int(description["n_items"])

@@ -6,7 +6,7 @@ import torch
 
 from kdspark import tables
 from kdspark.bridge.prepared import Prepared
-from kdspark.bridge.vocabulary import check_vocabulary, vocabulary_stamp
+from kdspark.bridge.vocabulary import _has_user_table, check_vocabulary, vocabulary_stamp
 from kdspark.config import EASEConfig
 from kdspark.errors import ModelError
 from kdspark.models.batch import ItemTable
@@ -53,3 +53,9 @@ def test_other_users_matter_to_user_tables_alone(spark, tmp_path):
     check_vocabulary(spark, second, saved(spark, tmp_path / "ease", first, False))
     with pytest.raises(ModelError, match="other users"):
         check_vocabulary(spark, second, saved(spark, tmp_path / "both", first, True))
+
+
+def test_which_models_have_a_table_of_users():
+    kinds = ("mf", "als", "lightgcn", "gru", "ease", "gfcf")
+    assert [_has_user_table({"kind": kind}) for kind in kinds] == [True, True, True, False, False, False]
+    assert _has_user_table({"kind": "ensemble", "members": [{"kind": "ease"}, {"kind": "lightgcn"}]})

@@ -64,6 +64,14 @@ def test_minimal_configuration_gets_defaults() -> None:
             "{kind: lightgcn, training: {num_processes: 2, label_smoothing: 0.1}}",
             "`label_smoothing` and `num_processes` would do nothing in lightgcn",
         ),
+        ("teacher.mixture", "{l2: 1}", "`mixture` would do nothing with `combine: fixed`"),
+        ("teacher.combine", "agreement", "`combine: agreement` needs three `members`"),
+        (
+            "teacher",
+            "{kind: ensemble, members: [{kind: ease}, {kind: gfcf}, {kind: als}], weights: [2, 1, -1], "
+            "combine: agreement}",
+            "`combine: agreement` asks what members like",
+        ),
         ("data.split.valid", "{paths: x}", "`valid` would do nothing with `kind: leave_one_out`"),
         (
             "data.split",
@@ -201,6 +209,18 @@ def test_a_set_of_items_needs_noise_where_histories_are_read(key: str) -> None:
     with pytest.raises(ConfigError, match=rf"shows a model its own targets; set `{key}\.input_dropout`"):
         parse_config(raw)
     parse_config(raw, [f"{key}.input_dropout=0.5"])
+
+
+def test_a_gate_needs_validation_events() -> None:
+    raw = minimal()
+    raw["data"]["split"] = {"kind": "provided", "test": {"paths": "x"}, "valid_fraction": 0}
+    parse_config(raw)
+    with pytest.raises(ConfigError, match="`combine: gate` is fitted on validation events"):
+        parse_config(raw, ["teacher.combine=gate"])
+    nested = {"kind": "ensemble", "members": [raw["teacher"] | {"combine": "gate"}, {"kind": "als"}]}
+    with pytest.raises(ConfigError, match="`combine: gate` is fitted on validation events"):
+        parse_config(raw | {"teacher": nested})
+    parse_config(raw, ["teacher.combine=gate", "data.split.valid_fraction=0.1"])
 
 
 def test_a_set_of_items_is_made_of_scoring_inputs() -> None:

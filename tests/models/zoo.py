@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from kdspark.config import (
+    AgreementConfig,
     BagConfig,
     CNNConfig,
     EASEConfig,
@@ -14,6 +15,7 @@ from kdspark.config import (
     LightGCNConfig,
     LSTMConfig,
     MFConfig,
+    MixtureConfig,
     PopularityConfig,
     TrainableConfig,
     TransformerConfig,
@@ -27,6 +29,7 @@ from kdspark.models.item_item import ItemItem
 from kdspark.models.item_weights import ease_weights, gfcf_weights, interaction_matrix
 from kdspark.models.lightgcn import LightGCN
 from kdspark.models.recommender import Recommender
+from kdspark.models.weighing import Agreement, Gate
 from kdspark.tables import PAD
 
 N_USERS, N_ITEMS, LENGTH = 7, 30, 9
@@ -133,6 +136,19 @@ def _ensemble() -> Recommender:
     return Ensemble([_trainable(CAUSAL["transformer"]), _ease(), _als()], [1.0, 0.5, 0.25], items()).eval()
 
 
+def _gate() -> Gate:
+    gate = Gate(MixtureConfig(top=5, items=20), members=3)
+    generator = torch.Generator().manual_seed(7)
+    gate.load_state_dict(
+        {name: torch.rand(t.shape, generator=generator) + 0.5 for name, t in gate.state_dict().items()}
+    )
+    return gate
+
+
+def _by_gate(second: Recommender) -> Recommender:
+    return Ensemble([_trainable(CAUSAL["gru"]), second, _lightgcn()], [1.0, 0.5, 0.25], items(), _gate()).eval()
+
+
 def _trainable_factory(name: str) -> Callable[[], Recommender]:
     return lambda: _trainable(TRAINABLE[name])
 
@@ -149,4 +165,12 @@ ZOO: dict[str, Callable[[], Recommender]] = {
     "ensemble_of_scores": lambda: Ensemble(
         [_trainable(CAUSAL["gru"]), _pruned(GFCFConfig(rank=4, keep=20)), _als()], [1.0, 0.5, 0.25], items()
     ).eval(),
+    "ensemble_by_agreement": lambda: Ensemble(
+        [_trainable(CAUSAL["transformer"]), _ease(), _als()],
+        [1.0, 0.5, 0.25],
+        items(),
+        Agreement(AgreementConfig(top=8, items=20)),
+    ).eval(),
+    "ensemble_by_gate": lambda: _by_gate(_als()),
+    "ensemble_by_gate_of_scores": lambda: _by_gate(_pruned(GFCFConfig(rank=4, keep=20))),
 }
