@@ -212,7 +212,7 @@ class GraphTrainingConfig(TrainingConfig):
     an item), and an epoch passes over all of them. `negatives` are the items of the sampled softmax, 0 for a full one.
     """
 
-    epochs: int = Field(60, ge=1)
+    epochs: int = Field(30, ge=1)
     batch_size: int = Field(16_384, ge=1)
     learning_rate: float = Field(0.02, gt=0)
     negatives: int = Field(1024, ge=0)
@@ -236,6 +236,8 @@ class LightGCNConfig(Strict):
         l2: weight of half the squared norm of a step's own vectors, those before propagation, as in the paper.
         loss: "softmax": a step's edges against `training.negatives` shared items (sampled softmax, Wu et al., TOIS'24),
             which needs few epochs; "bpr": each edge against one item that its user has no edge to, as in the paper.
+        temperature: the softmax is over cosines divided by this, as that paper advises; null for inner products.
+            Recommendations are by inner product either way.
     """
 
     kind: Literal["lightgcn"] = "lightgcn"
@@ -243,6 +245,7 @@ class LightGCNConfig(Strict):
     layers: int = Field(3, ge=1)
     l2: float = Field(1e-4, ge=0)
     loss: Literal["softmax", "bpr"] = "softmax"
+    temperature: float | None = Field(0.15, gt=0)
     training: GraphTrainingConfig = GraphTrainingConfig()
 
     @model_validator(mode="after")
@@ -250,6 +253,7 @@ class LightGCNConfig(Strict):
         self.training.refuse_idle(_NOT_OF_A_GRAPH, "in lightgcn")
         if self.loss == "bpr":
             self.training.refuse_idle(["negatives"], "with `loss: bpr`")
+            self.refuse_idle(["temperature"], "with `loss: bpr`")
         return self
 
 

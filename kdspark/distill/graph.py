@@ -61,6 +61,8 @@ class GraphObjective(Objective):
             nodes.append(others_B + self.model.n_users)
             hard = bpr(users_BD, F.embedding(items_B, items_ND), F.embedding(others_B, items_ND), usable_B)
         else:
+            if self.config.temperature is not None:
+                users_BD, items_ND = F.normalize(users_BD) / self.config.temperature, F.normalize(items_ND)
             hard = hard_loss(users_BD, items_ND, batch.targets, None, self.training_config)
         own = F.embedding(torch.cat(nodes), self.model.vectors)
         penalty = 0.5 * self.config.l2 * own.square().sum() / len(batch)

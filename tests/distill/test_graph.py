@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from kdspark.models.batch import ItemTable
 from kdspark.models.lightgcn import LightGCN
 
 USERS, ITEMS, GROUPS = 24, 20, 4
+TEMPERATURE = LightGCNConfig().temperature
 
 
 def matrix() -> sp.csr_matrix:
@@ -32,9 +34,12 @@ def hidden() -> np.ndarray:
     return users % GROUPS + GROUPS * (users // GROUPS % (ITEMS // GROUPS))
 
 
-def make(loss: str = "softmax", folder: Path | None = None, **training: object) -> Trainer:
+def make(
+    loss: str = "softmax", folder: Path | None = None, temperature: float | None = TEMPERATURE, **training: object
+) -> Trainer:
     base = {"epochs": 30, "batch_size": 32, "learning_rate": 0.05} | training
-    config = LightGCNConfig.model_validate({"dim": 8, "layers": 2, "loss": loss, "training": base})
+    settings = {"dim": 8, "layers": 2, "loss": loss, "temperature": temperature, "training": base}
+    config = LightGCNConfig.model_validate(settings)
     model = LightGCN(config, matrix(), ItemTable.without_features(np.ones(ITEMS, int)), seed=3)
     edges = Edges(matrix(), config.training.batch_size, seed=3)
     return Trainer(GraphObjective(model, edges), edges.epoch, edges.steps, config.training, seed=3, folder=folder)
@@ -49,10 +54,12 @@ def first_tries_that_hit(trainer: Trainer) -> float:
 
 
 @pytest.mark.parametrize(
-    ("loss", "training"), [("softmax", {"negatives": 8}), ("softmax", {"negatives": 0}), ("bpr", {})]
+    "settings",
+    [{"negatives": 8}, {"negatives": 8, "temperature": None}, {"negatives": 0}, {"loss": "bpr"}],
+    ids=["sampled", "inner products", "whole catalogue", "bpr"],
 )
-def test_learns_what_popularity_cannot_know(loss: str, training: dict[str, object]) -> None:
-    trainer = make(loss, **training)
+def test_learns_what_popularity_cannot_know(settings: dict[str, Any]) -> None:
+    trainer = make(**settings)
     result = trainer.fit()
     assert result.curve[-1]["loss"] < 0.75 * result.curve[0]["loss"]
     assert first_tries_that_hit(trainer) > 0.9  # all items have as many events, so popularity would find 1 in 16
@@ -87,6 +94,19 @@ def test_the_negatives_of_bpr_are_no_edges() -> None:
     edge = matrix().toarray()[users.numpy(), others.numpy()] > 0
     assert np.array_equal(~edge, usable.numpy())
     assert edge.any()
+
+
+@pytest.mark.parametrize("temperature", [None, 0.2])
+def test_the_softmax_is_over_inner_products_or_cosines(temperature: float | None) -> None:
+    trainer = make(temperature=temperature, negatives=0)
+    batch: ExampleBatch = next(iter(trainer.epochs(0)))
+    found = trainer.objective(batch)["hard"]
+    smoothed = trainer.objective.model.propagate()[0].detach()
+    users, items = smoothed[batch.users.user_idx], smoothed[USERS:]
+    scores = users @ items.T
+    if temperature is not None:
+        scores = scores / users.norm(dim=1)[:, None] / items.norm(dim=1) / temperature
+    torch.testing.assert_close(found, F.cross_entropy(scores, batch.targets[:, 0]))
 
 
 def test_the_penalty_is_half_the_squared_norm_of_the_first_vectors() -> None:
