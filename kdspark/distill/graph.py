@@ -15,7 +15,8 @@ from torch import Tensor
 from kdspark.config import LightGCNConfig
 from kdspark.distill.base import Objective
 from kdspark.distill.batches import HARD, LOSS, ExampleBatch
-from kdspark.distill.hard import SOFTMAX_BYTES, hard_loss
+from kdspark.distill.hard import LOG_SUM_BYTES, SCORES_BYTES, hard_loss
+from kdspark.distill.losses import catalogue_log_sum
 from kdspark.models.batch import UserBatch
 from kdspark.models.lightgcn import LightGCN
 from kdspark.ranking.hashing import splitmix64
@@ -46,8 +47,9 @@ class GraphObjective(Objective):
     def step_bytes(self, rows: int) -> int:
         """Least memory of a step with `rows` edges: the tables, and the scores of a softmax."""
         nodes = self.model.n_users + self.model.n_items
-        scores = 0 if self.config.loss == "bpr" else rows * (self.training_config.negatives or self.model.n_items)
-        return _TABLES * 4 * nodes * self.config.dim + scores * SOFTMAX_BYTES
+        drawn = self.training_config.negatives
+        per_row = drawn * SCORES_BYTES if drawn else self.model.n_items * LOG_SUM_BYTES
+        return _TABLES * 4 * nodes * self.config.dim + (0 if self.config.loss == "bpr" else rows * per_row)
 
     def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
         """{"loss", "hard"}: with and without the penalty; "hard" in nats."""
@@ -63,7 +65,8 @@ class GraphObjective(Objective):
         else:
             if self.config.temperature is not None:
                 users_BD, items_ND = F.normalize(users_BD) / self.config.temperature, F.normalize(items_ND)
-            hard = hard_loss(users_BD, items_ND, batch.targets, None, self.training_config)
+            log_sum_B1 = catalogue_log_sum(users_BD, items_ND) if self.training_config.negatives == 0 else None
+            hard = hard_loss(users_BD, items_ND, batch.targets, self.training_config, log_sum_B1=log_sum_B1)
         own = F.embedding(torch.cat(nodes), self.model.vectors)
         penalty = 0.5 * self.config.l2 * own.square().sum() / len(batch)
         return {LOSS: hard + penalty, HARD: hard.detach()}
