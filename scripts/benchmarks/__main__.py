@@ -18,6 +18,7 @@ def main(
     data: Annotated[str, typer.Option(help="Folder of the benchmark's data; default: data/ in the checkout.")] = "",
     out: Annotated[str, typer.Option(help="Folder for everything written; default: bench/NAME.")] = "",
     seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "1,2,3",
+    parts: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(distill.PARTS)}.")] = "main",
 ) -> None:
     """Run a benchmark and print its table."""
     if name not in distill.BENCHES:
@@ -25,7 +26,7 @@ def main(
     configure_logging()
     try:
         folder = _folder(out) or Path("bench") / name
-        result = distill.run(name, _folder(data), folder, [int(seed) for seed in seeds.split(",")])
+        result = distill.run(name, _folder(data), folder, [int(seed) for seed in seeds.split(",")], parts.split(","))
     except KdsparkError as error:
         typer.echo(f"kdspark: error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None

@@ -2,14 +2,21 @@
 
 Settings come from conf/, chosen on validation events. The final training sees the validation events too wherever the
 published split has none (Gowalla), so that figures compare with those in papers.
+
+A benchmark has parts: `main` is the configuration as it is; `methods`, each distillation loss by itself with the
+settings that suit it best; `sizes`, the student in other sizes.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import yaml
+
 from kdspark.config import load_config
+from kdspark.errors import ConfigError
 from kdspark.report.comparison import STUDENT, STUDENT_PLAIN, TEACHER
 from kdspark.spark.session import build_session
 from kdspark.stages import teacher
@@ -19,6 +26,7 @@ from kdspark.stages.stage import Night
 from kdspark.workspace import Workspace, parse_date, read_json
 
 _VERBS = ("prepare", "train-teacher", "soft-labels", "train-student", "evaluate")  # a night without publishing
+PARTS = ("main", "methods", "sizes")
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,7 @@ class Bench:
 
     Attributes:
         inputs: configuration keys of input paths -> file below the data folder.
+        variants: YAML file of the parts beyond `main`: part -> name -> overrides.
         same_teacher: train the teacher with the first seed only, since nothing in it is random.
         recall, ndcg: the metrics of the ratios.
     """
@@ -36,6 +45,7 @@ class Bench:
     metrics: tuple[str, ...]
     inputs: dict[str, str]
     overrides: tuple[str, ...] = ()
+    variants: str | None = None
     same_teacher: bool = False
     recall: str = "recall@20"
     ndcg: str = "ndcg@20"
@@ -50,10 +60,17 @@ class _Rows:
 
 
 BENCHES = {
+    "distill-games": Bench(
+        config="conf/games.yaml",
+        date="2018-12-31",
+        metrics=("recall@10", "recall@20", "recall@50", "ndcg@10", "ndcg@20", "recall_tail@20"),
+        inputs={"data.interactions.paths": "interactions.parquet"},
+        ndcg="ndcg@10",
+    ),
     "distill-gowalla": Bench(
         config="conf/gowalla.yaml",
         date="2010-12-31",
-        metrics=("recall@10", "recall@20", "recall@50", "ndcg@20"),
+        metrics=("recall@10", "recall@20", "recall@50", "ndcg@20", "recall_tail@20"),
         inputs={"data.interactions.paths": "train.parquet", "data.split.test.paths": "test.parquet"},
         overrides=("data.split.valid_fraction=0",),
         same_teacher=True,
@@ -61,62 +78,133 @@ BENCHES = {
     "distill-ml100k": Bench(
         config="conf/ml100k.yaml",
         date="1998-04-23",
-        metrics=("recall@10", "recall@20", "recall@50", "ndcg@10", "ndcg@20"),
+        metrics=("recall@10", "recall@20", "recall@50", "ndcg@10", "ndcg@20", "recall_tail@20"),
         inputs={
             "data.interactions.paths": "ml-100k.inter",
             "data.users.paths": "ml-100k.user",
             "data.items.paths": "ml-100k.item",
         },
         overrides=("evaluation.ks=[10, 20, 50]", "data.split.n_test=5"),
+        variants="conf/ml100k-variants.yaml",
         ndcg="ndcg@10",
     ),
 }
 
 
-def run(name: str, data: Path | None, out: Path, seeds: list[int]) -> dict[str, Any]:
-    """Run a benchmark with each seed; nothing is published."""
+def run(name: str, data: Path | None, out: Path, seeds: list[int], parts: list[str]) -> dict[str, Any]:
+    """Run a benchmark with each seed; nothing is published.
+
+    Raises:
+        ConfigError: a part that the benchmark does not have.
+    """
     bench = BENCHES[name]
     found = _Rows()
     teacher_folder: Path | None = None
     for seed in seeds:
-        overrides = [f"seed={seed}", *bench.overrides]
-        overrides += [f"{key}={data / file}" for key, file in bench.inputs.items()] if data else []
+        common = [f"seed={seed}", *bench.overrides]
+        common += [f"{key}={data / file}" for key, file in bench.inputs.items()] if data else []
         if bench.same_teacher and teacher_folder is not None:
-            overrides.append(f"teacher={{kind: pretrained, path: {teacher_folder}}}")
-        config = load_config(bench.config, overrides)
-        night = Night(
-            config, parse_date(bench.date), Workspace(out), lambda config=config: build_session(config.spark, name)
-        )
-        for verb in _VERBS:
-            runner = run_night(night, verb)
-        teacher_folder = teacher_folder or runner.output(teacher.name("train")) / teacher.MODEL
-        comparison = read_json(runner.output(EVALUATE) / "comparison.json")
-        found.rows += [_row(model, seed, bench) for model in comparison["models"]]
-    ratios = {
-        "student_vs_teacher": found.mean(STUDENT, bench.ndcg) / found.mean(TEACHER, bench.ndcg),
-        "student_vs_plain": found.mean(STUDENT, bench.ndcg) / found.mean(STUDENT_PLAIN, bench.ndcg),
-        "recall_at_20": found.mean(STUDENT, "recall@20"),
-        "ndcg_at_20": found.mean(STUDENT, "ndcg@20"),
-    }
+            common.append(f"teacher={{kind: pretrained, path: {teacher_folder}}}")
+        for label, overrides in _variants(bench, parts):
+            comparison, folder = _night(name, bench, [*common, *overrides], out)
+            teacher_folder = teacher_folder or folder
+            found.rows += list(_rows(comparison, label, seed, bench, seen={_key(row) for row in found.rows}))
+    ratios = {}
+    if "main" in parts:
+        ratios = {
+            "student_vs_teacher": found.mean(STUDENT, bench.ndcg) / found.mean(TEACHER, bench.ndcg),
+            "student_vs_plain": found.mean(STUDENT, bench.ndcg) / found.mean(STUDENT_PLAIN, bench.ndcg),
+            "recall_at_20": found.mean(STUDENT, "recall@20"),
+            "ndcg_at_20": found.mean(STUDENT, "ndcg@20"),
+        }
     return {"bench": name, "rows": found.rows, "ratios": ratios}
 
 
 def text_table(result: dict[str, Any]) -> str:
     """The result for a terminal."""
     metrics = list(result["rows"][0]["metrics"])
-    lines = [f"{'method':14} {'seed':>4} {'params':>11} {'seconds':>8}  " + "  ".join(f"{name:>9}" for name in metrics)]
+    lines = [
+        f"{'method':24} {'seed':>4} {'params':>11} {'seconds':>8} {'s/epoch':>7}  "
+        + "  ".join(f"{name:>14}" for name in metrics)
+    ]
     for row in result["rows"]:
-        figures = "  ".join(f"{row['metrics'][name]:9.4f}" for name in metrics)
-        lines.append(f"{row['method']:14} {row['seed']:>4} {row['params']:>11,} {row['seconds']:>8.1f}  {figures}")
+        figures = "  ".join(f"{row['metrics'][name]:14.4f}" for name in metrics)
+        epoch = f"{row['epoch_seconds']:7.2f}" if row["epoch_seconds"] else f"{'':7}"
+        lines.append(
+            f"{row['method']:24} {row['seed']:>4} {row['params']:>11,} {row['seconds']:>8.1f} {epoch}  {figures}"
+        )
+    for pair in result["rows"]:
+        lines += [
+            f"{pair['method']} seed {pair['seed']}, {metric} against {other}: "
+            f"{found['difference']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
+            for other, metric, found in pair["paired"]
+        ]
     return "\n".join([*lines, "", *(f"{name}: {value:.4f}" for name, value in result["ratios"].items())])
 
 
-def _row(model: dict[str, Any], seed: int, bench: Bench) -> dict[str, Any]:
+def _variants(bench: Bench, parts: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """(label, overrides); the configuration itself has no label."""
+    known = {"main"} | (set(_read(bench.variants)) if bench.variants else set())
+    if unknown := sorted(set(parts) - known):
+        raise ConfigError(f"No part {', '.join(unknown)} in this benchmark.", f"It has {', '.join(sorted(known))}.")
+    if "main" in parts:
+        yield "", []
+    for part in parts:
+        if part != "main" and bench.variants:
+            yield from _read(bench.variants)[part].items()
+
+
+def _read(path: str) -> dict[str, dict[str, list[str]]]:
+    found: dict[str, dict[str, list[str]]] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return found
+
+
+def _night(name: str, bench: Bench, overrides: list[str], out: Path) -> tuple[dict[str, Any], Path]:
+    """The comparison, and the teacher's model folder."""
+    config = load_config(bench.config, overrides)
+    night = Night(config, parse_date(bench.date), Workspace(out), lambda: build_session(config.spark, name))
+    for verb in _VERBS:
+        runner = run_night(night, verb)
+    comparison: dict[str, Any] = read_json(runner.output(EVALUATE) / "comparison.json")
+    return comparison, runner.output(teacher.name("train")) / teacher.MODEL
+
+
+def _key(row: dict[str, Any]) -> tuple[str, int]:
+    return row["method"], row["seed"]
+
+
+def _rows(
+    comparison: dict[str, Any], label: str, seed: int, bench: Bench, seen: set[tuple[str, int]]
+) -> Iterator[dict[str, Any]]:
+    """Of a variant its students alone; a plain student only if the variant has one of its own, by its size."""
+    for model in comparison["models"]:
+        if label and model["model"] not in (STUDENT, STUDENT_PLAIN):
+            continue
+        if label and model["model"] == STUDENT_PLAIN and not label.startswith("size"):
+            continue
+        method = f"{model['model']}, {label}" if label else model["model"]
+        if (method, seed) not in seen:
+            yield _row(model, comparison, method, seed, bench)
+
+
+def _row(model: dict[str, Any], comparison: dict[str, Any], method: str, seed: int, bench: Bench) -> dict[str, Any]:
+    curve = comparison["curves"].get(model["model"], [])
+    tail = {row["label"]: row["metrics"] for row in model["slices"]["popularity"]}.get("tail", {})
+    figures = {name: found["value"] for name, found in model["metrics"].items()}
+    figures |= {f"{name.split('@')[0]}_tail@{name.split('@')[1]}": found["value"] for name, found in tail.items()}
     return {
-        "method": model["model"],
+        "method": method,
         "seed": seed,
-        "metrics": {name: model["metrics"][name]["value"] for name in bench.metrics},
+        "metrics": {name: figures[name] for name in bench.metrics},
         "params": model["params"],
         "bytes": model["bytes"],
         "seconds": model["train_seconds"],
+        "epoch_seconds": mean(row["seconds"] for row in curve) if curve else None,
+        "paired": [
+            (pair["b"], bench.ndcg, {name: pair[name] for name in ("difference", "low", "high")})
+            for pair in comparison["paired"]
+            if pair["a"] == model["model"] == STUDENT
+            and pair["b"] in (TEACHER, STUDENT_PLAIN)
+            and pair["metric"] == bench.ndcg
+        ],
     }
