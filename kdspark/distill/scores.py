@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_SPARSE = 50
+"""How many times fewer items than there are count as few."""
+
 
 def scores_of(users_BD: Tensor, items_ND: Tensor, items_BC: Tensor, scores_BN: Tensor | None) -> Tensor:
     """Scores [B, C] of each row's own items, from the full scores where there are any; PAD scores as item 0."""
@@ -18,7 +21,12 @@ def scores_of(users_BD: Tensor, items_ND: Tensor, items_BC: Tensor, scores_BN: T
 
 def sample_items(n_items: int, size: int, device: torch.device) -> Tensor:
     """Distinct items, uniformly drawn by torch's generator, `size` or all there are."""
-    return torch.randperm(n_items, device=device)[:size]
+    if size * _SPARSE > n_items:
+        return torch.randperm(n_items, device=device)[:size]
+    # Of few among many, twice as many draws with replacement hold enough distinct ones; any subset that does not depend
+    # on the items' numbers is uniform, so that which of them stay is left to a permutation.
+    drawn_X = torch.randint(n_items, (2 * size,), device=device).unique()
+    return drawn_X[torch.randperm(len(drawn_X), device=device)[:size]]
 
 
 def history_mask(history_BL: Tensor, kept: list[Tensor], n_items: int) -> Tensor:

@@ -5,15 +5,18 @@ import os
 from pathlib import Path
 from typing import Annotated
 
+import catalogue
 import distill
 import typer
 
 from kdspark.cli import configure_logging
 from kdspark.errors import KdsparkError
 
+_NAMES = (*distill.BENCHES, catalogue.NAME)
+
 
 def main(
-    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(distill.BENCHES)}.")],
+    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(_NAMES)}.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     data: Annotated[str, typer.Option(help="Folder of the benchmark's data; default: data/ in the checkout.")] = "",
     out: Annotated[str, typer.Option(help="Folder for everything written; default: bench/NAME.")] = "",
@@ -21,9 +24,13 @@ def main(
     parts: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(distill.PARTS)}.")] = "main",
 ) -> None:
     """Run a benchmark and print its table."""
-    if name not in distill.BENCHES:
-        raise typer.BadParameter(f"{name!r} is not one of {', '.join(distill.BENCHES)}.")
+    if name not in _NAMES:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(_NAMES)}.")
     configure_logging()
+    if name == catalogue.NAME:
+        found = catalogue.run()
+        typer.echo(json.dumps(found, indent=2) if as_json else catalogue.text_table(found))
+        return
     try:
         folder = _folder(out) or Path("bench") / name
         result = distill.run(name, _folder(data), folder, [int(seed) for seed in seeds.split(",")], parts.split(","))

@@ -43,13 +43,14 @@ class RejuvenatedTerm(Term):
         counts_BR = closure_counts(reach_scores_BR, scores_BK, (top_BK != PAD) & ~shared_BK)
         columns_BS = draw_closure(counts_BR, reach_BR != PAD, config.tau, config.samples)
         drawn_BS = torch.where(columns_BS == PAD, PAD, take(reach_BR, columns_BS))
+        competitors_BO = self._competitors(context, torch.cat([own_BM, drawn_BS], dim=1), top_BK, temperature)
         return rejuvenated_cross_entropy(
             scores_BK / temperature,
             targets_BC[:, : context.top_k],
             shared_BK,
             within(top_BK, drawn_BS),
-            self._competitors(context, own_BM, top_BK, temperature),
-            self._competitors(context, drawn_BS, top_BK, temperature),
+            competitors_BO[:, : own_BM.shape[1]],
+            competitors_BO[:, own_BM.shape[1] :],
             config.beta,
         )
 
