@@ -13,7 +13,7 @@ from kdspark import tables
 from kdspark.bridge.arrow import fixed_lists
 from kdspark.errors import StageError
 from kdspark.models.batch import ItemTable
-from kdspark.models.storage import load_model, save_serving
+from kdspark.models.storage import load_model, save_serving, storage_of
 
 _COLUMNS = [tables.ITEM_IDX, tables.N_EVENTS, tables.CODES, tables.NUMBERS, tables.VECTOR]
 
@@ -47,7 +47,7 @@ def load_items(folder: Path) -> ItemTable:
 
 
 def serving_bundle(model_folder: Path, items: Path, trained_items: Path, out: Path) -> Path:
-    """Write the serving bundle of a model for a night's catalogue; returns its folder `out`.
+    """Write the serving bundle of a model for a night's catalogue, stored as the model is; returns its folder `out`.
 
     An item without a training event has no learned vector, so it is not recommended, unless every part of the model
     knows items by their features.
@@ -68,5 +68,5 @@ def serving_bundle(model_folder: Path, items: Path, trained_items: Path, out: Pa
             catalogue.codes.numpy(), catalogue.numbers.numpy(), catalogue.vector.numpy(), counts_N
         )
         model = load_model(model_folder, catalogue)
-    save_serving(model, out)
+    save_serving(model, out, storage=storage_of(model_folder))
     return out

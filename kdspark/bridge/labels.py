@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from kdspark.models.answers import Answers
     from kdspark.models.batch import UserBatch
-    from kdspark.models.storage import Serving
+    from kdspark.models.serving import Serving
 
 _OVERSAMPLE = 2  # tail draws per slot; draws that hit the top-K, the history or an earlier draw are thrown away
 

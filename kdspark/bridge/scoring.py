@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from kdspark.models.answers import Answers
     from kdspark.models.batch import UserBatch
-    from kdspark.models.storage import Serving
+    from kdspark.models.serving import Serving
 
 SEEN = "seen"
 Ints = npt.NDArray[np.int64]

@@ -13,7 +13,7 @@ from kdspark.spark.files import ship_file
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from kdspark.models.storage import Serving
+    from kdspark.models.serving import Serving
 
 _FILES = ("model.json", "model.safetensors")
 

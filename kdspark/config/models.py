@@ -8,6 +8,9 @@ from typing_extensions import Self
 from kdspark.config.base import Strict
 from kdspark.config.regularisers import ConsistencyConfig
 
+Storage = Literal["float32", "int8"]
+"""How a model's large matrices lie in its files: as trained, or as int8 rows with a scale each."""
+
 
 class TrainingConfig(Strict):
     """Optimisation of one neural model.

@@ -3,27 +3,29 @@
 The digest of the weights is checked before they are parsed. A *serving bundle* has the same two files, with the item
 vectors already computed and the user side's weights only: it is all that a worker needs.
 
+A folder whose model.json says `"storage": "int8"` holds its large matrices quantised (`models.quantise`); they are made
+float32 again as the folder is read, so that whatever reads it computes with the values that were shipped.
+
 Legend: N items, D dims.
 """
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import safetensors
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from kdspark.config import Storage
 from kdspark.errors import ModelError
-from kdspark.models.answers import Answers, answer
-from kdspark.models.batch import ItemTable, UserBatch
+from kdspark.models.batch import ItemTable
 from kdspark.models.build import from_description
+from kdspark.models.quantise import pack, unpack
 from kdspark.models.recommender import Recommender
+from kdspark.models.serving import Serving
 from kdspark.workspace import read_json, write_bytes, write_json
 
 FORMAT = 2
@@ -31,46 +33,19 @@ META_FILE, TENSORS_FILE = "model.json", "model.safetensors"
 _USER_SIDE = "user_side."
 
 
-@dataclass(frozen=True)
-class Serving:
-    """A loaded serving bundle.
-
-    Args:
-        model: the user side.
-        items_ND: item vectors, float32.
-        allowed_N: bool, items that may be recommended.
-        popularity_N: int64, events per item.
-        description: the contents of model.json.
-    """
-
-    model: Recommender
-    items_ND: Tensor
-    allowed_N: Tensor
-    popularity_N: Tensor
-    description: Mapping[str, Any]
-
-    def answer(self, batch: UserBatch) -> Answers:
-        """The batch's users, encoded."""
-        return answer(self.model, batch, self.items_ND)
-
-    def encodable(self, batch: UserBatch) -> Tensor:
-        """bool [B]: False where popularity should answer."""
-        return self.model.encodable(batch)
-
-    @property
-    def allowed_N_numpy(self) -> npt.NDArray[np.bool_]:
-        """The mask of allowed items as numpy."""
-        return np.asarray(self.allowed_N.numpy(), np.bool_)
-
-    @property
-    def popularity_N_numpy(self) -> npt.NDArray[np.int64]:
-        """Events per item as numpy."""
-        return np.asarray(self.popularity_N.numpy(), np.int64)
-
-
 def save_model(model: Recommender, folder: Path, extras: Mapping[str, Any] | None = None) -> str:
     """Write a model folder; returns the weights' sha256. `extras` (JSON-able) are kept under "extras"."""
     return _write(folder, _description(model, "model", extras), model.state_dict())
+
+
+def store_as(folder: Path, storage: Storage) -> str:
+    """Rewrite a model folder with its weights in another form; returns their new sha256.
+
+    Raises:
+        ModelError: as `load_model` does, or a weight is not finite.
+    """
+    description, tensors = _read(folder, "model")
+    return _write(folder, description, tensors, storage)
 
 
 def load_model(folder: Path, items: ItemTable) -> Recommender:
@@ -90,8 +65,13 @@ def load_model(folder: Path, items: ItemTable) -> Recommender:
     return model.eval()
 
 
-def save_serving(model: Recommender, folder: Path, extras: Mapping[str, Any] | None = None) -> str:
+def save_serving(
+    model: Recommender, folder: Path, extras: Mapping[str, Any] | None = None, storage: Storage = "float32"
+) -> str:
     """Write the serving bundle of a model with tonight's catalogue; returns the tensors' sha256.
+
+    Args:
+        storage: of the item vectors and the user side's large matrices.
 
     Raises:
         ModelError: an item vector is not finite.
@@ -106,7 +86,7 @@ def save_serving(model: Recommender, folder: Path, extras: Mapping[str, Any] | N
     user_side = _user_side(model)
     tensors = {_USER_SIDE + name: tensor for name, tensor in user_side.items()}
     tensors |= {"items_ND": items_ND, "allowed_N": allowed_N, "popularity_N": popularity_N}
-    return _write(folder, description, tensors)
+    return _write(folder, description, tensors, storage)
 
 
 def load_serving(folder: Path) -> Serving:
@@ -130,6 +110,11 @@ def load_item_vectors(folder: Path) -> Tensor:
     """
     _, tensors = _read(folder, "serving")
     return tensors["items_ND"] * tensors["allowed_N"][:, None]
+
+
+def storage_of(folder: Path) -> Storage:
+    """How a model folder or serving bundle holds its large matrices. Raises ModelError as `describe_folder` does."""
+    return "int8" if describe_folder(folder).get("storage") == "int8" else "float32"
 
 
 def describe_folder(folder: Path) -> dict[str, Any]:
@@ -170,12 +155,18 @@ def _bare_items(n_events_N: Tensor) -> ItemTable:
     return ItemTable.without_features(n_events_N.cpu().numpy())
 
 
-def _write(folder: Path, description: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
+def _write(
+    folder: Path, description: dict[str, Any], tensors: Mapping[str, Tensor], storage: Storage = "float32"
+) -> str:
     folder.mkdir(parents=True, exist_ok=True)
-    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    described = {key: value for key, value in description.items() if key != "storage"}
+    if storage == "int8":
+        tensors, described = pack(tensors), described | {"storage": storage}
+    data = save({name: tensor.contiguous() for name, tensor in tensors.items()})
     digest = hashlib.sha256(data).hexdigest()
     write_bytes(folder / TENSORS_FILE, data)
-    write_json(folder / META_FILE, description | {"sha256": digest})
+    write_json(folder / META_FILE, described | {"sha256": digest})
     return digest
 
 
@@ -183,7 +174,7 @@ def _read(folder: Path, role: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     description = describe_folder(folder)
     if description.get("role") != role:
         raise ModelError(f"{folder} holds a {description.get('role')!r}, not a {role!r}.", "Name the right folder.")
-    return description, read_tensors(folder / TENSORS_FILE, str(description.get("sha256")))
+    return description, unpack(read_tensors(folder / TENSORS_FILE, str(description.get("sha256"))))
 
 
 def read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:

@@ -1,0 +1,53 @@
+"""What a worker asks for lists: the user side of a model beside item vectors that were computed before.
+
+Legend: B users, N items, D dims.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from kdspark.models.answers import Answers, answer
+from kdspark.models.batch import UserBatch
+from kdspark.models.recommender import Recommender
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A loaded serving bundle; `storage.load_serving` makes it.
+
+    Args:
+        model: the user side.
+        items_ND: item vectors, float32.
+        allowed_N: bool, items that may be recommended.
+        popularity_N: int64, events per item.
+        description: the contents of model.json.
+    """
+
+    model: Recommender
+    items_ND: Tensor
+    allowed_N: Tensor
+    popularity_N: Tensor
+    description: Mapping[str, Any]
+
+    def answer(self, batch: UserBatch) -> Answers:
+        """The batch's users, encoded."""
+        return answer(self.model, batch, self.items_ND)
+
+    def encodable(self, batch: UserBatch) -> Tensor:
+        """bool [B]: False where popularity should answer."""
+        return self.model.encodable(batch)
+
+    @property
+    def allowed_N_numpy(self) -> npt.NDArray[np.bool_]:
+        """The mask of allowed items as numpy."""
+        return np.asarray(self.allowed_N.numpy(), np.bool_)
+
+    @property
+    def popularity_N_numpy(self) -> npt.NDArray[np.int64]:
+        """Events per item as numpy."""
+        return np.asarray(self.popularity_N.numpy(), np.int64)
