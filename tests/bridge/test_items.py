@@ -11,7 +11,7 @@ from kdspark.config import BagConfig
 from kdspark.errors import StageError
 from kdspark.models.batch import FeatureSizes
 from kdspark.models.build import build_model
-from kdspark.models.storage import load_serving, save_model
+from kdspark.models.storage import load_model, load_serving, save_model, storage_of, store_as
 
 
 def write(folder, counts, order=None):
@@ -56,3 +56,21 @@ def test_an_item_without_training_events_needs_features(tmp_path, features, allo
     assert serving.allowed_N.tolist() == allowed
     assert serving.items_ND.shape == (3, 3)
     assert torch.isfinite(serving.items_ND).all()
+
+
+def test_a_bundle_is_stored_as_its_model_is(tmp_path):
+    counts = list(range(600))
+    items = write(tmp_path / "items", counts)
+    model = build_model(BagConfig(dim=8, history_length=3), 1, 600, load_items(items), FeatureSizes(), 0)
+    save_model(model, tmp_path / "model")
+    served = []
+    for storage in ("float32", "int8"):
+        store_as(tmp_path / "model", storage)
+        bundle = serving_bundle(tmp_path / "model", items, items, tmp_path / storage)
+        assert storage_of(bundle) == storage
+        served.append(load_serving(bundle).items_ND)
+    assert torch.equal(served[0], model.encode_items())
+    stored = load_model(tmp_path / "model", load_items(items)).encode_items()
+    torch.testing.assert_close(served[1], stored, rtol=1e-6, atol=0)  # not rounded a second time
+    sizes = [(tmp_path / storage / "model.safetensors").stat().st_size for storage in ("float32", "int8")]
+    assert sizes[0] - sizes[1] > 600 * (9 * 4 - 8 - 4 - 4 - 1)

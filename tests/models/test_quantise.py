@@ -9,12 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from safetensors.torch import load_file
 
 from kdspark.config import BagConfig, GRUConfig, MFConfig, TrainableConfig
 from kdspark.errors import ModelError
 from kdspark.models.answers import answer
 from kdspark.models.batch import FeatureSizes, ItemTable, UserBatch
 from kdspark.models.build import build_model
+from kdspark.models.ensemble import Ensemble
 from kdspark.models.quantise import dequantise_rows, outlying_columns, pack, quantise_rows, unpack
 from kdspark.models.recommender import Recommender
 from kdspark.models.storage import load_model, load_serving, save_model, save_serving, store_as
@@ -135,9 +137,9 @@ def log() -> tuple[UserBatch, torch.Tensor, ItemTable]:
     return batch, torch.from_numpy(chosen), ItemTable.without_features(np.bincount(chosen.ravel(), minlength=ITEMS))
 
 
-def trained(config: TrainableConfig) -> tuple[Recommender, UserBatch, ItemTable]:
+def trained(config: TrainableConfig, seed: int = 1) -> tuple[Recommender, UserBatch, ItemTable]:
     batch, chosen_BW, items = log()
-    model = build_model(config, USERS, ITEMS, items, FeatureSizes(), seed=1)
+    model = build_model(config, USERS, ITEMS, items, FeatureSizes(), seed=seed)
     dense = [parameter for name, parameter in model.named_parameters() if "user_encoder.table" not in name]
     own = [parameter for name, parameter in model.named_parameters() if "user_encoder.table" in name]
     optimizers = [torch.optim.Adam(dense, lr=0.01)] + ([torch.optim.SparseAdam(own, lr=0.1)] if own else [])
@@ -177,3 +179,17 @@ def test_rankings_hardly_change_and_bundle_and_model_are_one(config: TrainableCo
     assert overlap[0, 2] > 0.95
     assert overlap[1, 2] > 0.99
     assert overlap[0, 1] < 1
+
+
+def test_biases_of_every_member_of_an_ensemble_are_apart(tmp_path: Path) -> None:
+    config = BagConfig(dim=16, history_length=10)
+    members = [trained(config, seed)[0] for seed in (1, 2)]
+    batch, _, items = log()
+    model = Ensemble(members, None, items).eval()
+    save_serving(model, tmp_path, storage="int8")
+    assert load_file(tmp_path / "model.safetensors")["items_ND:columns"].tolist() == [16, 33]
+    allowed = model.allowed().numpy()
+    with torch.inference_mode():
+        exact, stored = answer(model, batch, model.encode_items()), load_serving(tmp_path).answer(batch)
+    tops = [answers.top(10, None, allowed)[0] for answers in (exact, stored)]
+    assert np.mean([len({*one} & {*other}) / 10 for one, other in zip(*tops, strict=True)]) > 0.95

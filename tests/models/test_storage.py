@@ -8,11 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from kdspark.config import MFConfig
 from kdspark.errors import ModelError
-from kdspark.models.build import has_short_vectors
+from kdspark.models.batch import FeatureSizes, ItemTable
+from kdspark.models.build import build_model, has_short_vectors
 from kdspark.models.closed_form import Factors
-from kdspark.models.storage import load_item_vectors, load_model, load_serving, save_model, save_serving
+from kdspark.models.recommender import Recommender
+from kdspark.models.storage import (
+    load_item_vectors,
+    load_model,
+    load_serving,
+    save_model,
+    save_serving,
+    storage_of,
+    store_as,
+)
 from tests.models import zoo
 
 
@@ -69,6 +81,58 @@ def test_unknown_kind_and_damaged_config(saved: Path) -> None:
     _edit(saved, model=described | {"config": described["config"] | {"dimm": 3}})
     with pytest.raises(ModelError, match="description is damaged"):
         load_model(saved, zoo.items())
+
+
+def _wide() -> Recommender:
+    """A model with tables that are worth quantising."""
+    items = ItemTable.without_features(np.arange(600))
+    return build_model(MFConfig(dim=8), 5, 600, items, FeatureSizes(), seed=1).eval()
+
+
+def test_int8_and_back(tmp_path: Path) -> None:
+    model, folder = _wide(), tmp_path / "m"
+    whole = save_model(model, folder, {"note": 1})
+    assert storage_of(folder) == "float32"
+    assert "storage" not in json.loads((folder / "model.json").read_text())
+    small = store_as(folder, "int8")
+    assert storage_of(folder) == "int8"
+    described = json.loads((folder / "model.json").read_text())
+    assert (described["sha256"], described["extras"], described["n_params"]) == (small, {"note": 1}, model.n_params)
+    assert small != whole
+    stored = load_model(folder, ItemTable.without_features(np.arange(600))).state_dict()
+    exact = model.state_dict()
+    assert (stored["item_encoder.ids.weight"] - exact["item_encoder.ids.weight"]).abs().max() > 0
+    torch.testing.assert_close(stored, exact, rtol=0, atol=0.002)  # half of 0.5 / 127
+    store_as(folder, "int8")  # once more changes no weight by more than rounding
+    again = load_model(folder, ItemTable.without_features(np.arange(600))).state_dict()
+    torch.testing.assert_close(again, stored, rtol=1e-6, atol=0)
+    store_as(folder, "float32")
+    assert storage_of(folder) == "float32"
+    assert load_file(folder / "model.safetensors")["item_encoder.ids.weight"].dtype == torch.float32
+
+
+def test_a_flipped_byte_in_int8_is_found(tmp_path: Path) -> None:
+    save_model(_wide(), tmp_path)
+    store_as(tmp_path, "int8")
+    test_one_flipped_byte_is_found_before_parsing(tmp_path)
+
+
+def test_int8_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    model = _wide()
+    with torch.no_grad():
+        model.get_parameter("item_encoder.ids.weight")[7, 2] = float("nan")
+    save_model(model, tmp_path)
+    with pytest.raises(ModelError, match="not finite"):
+        store_as(tmp_path, "int8")
+
+
+def test_item_vectors_of_an_int8_bundle_are_those_it_serves(tmp_path: Path) -> None:
+    model = _wide()
+    save_serving(model, tmp_path, storage="int8")
+    serving = load_serving(tmp_path)
+    assert load_file(tmp_path / "model.safetensors")["items_ND"].dtype == torch.int8
+    assert torch.equal(load_item_vectors(tmp_path), serving.items_ND * serving.allowed_N[:, None])
+    assert not torch.equal(serving.items_ND, model.encode_items())
 
 
 def test_weights_of_another_shape(saved: Path) -> None:
