@@ -21,6 +21,7 @@ from kdspark.bridge.items import load_items
 from kdspark.bridge.neural import train_process
 from kdspark.bridge.prepared import Prepared, Scope, splits_of
 from kdspark.bridge.vocabulary import check_vocabulary, vocabulary_stamp
+from kdspark.bridge.warm import member_folder
 from kdspark.config import (
     ALSConfig,
     DistillConfig,
@@ -33,6 +34,7 @@ from kdspark.config import (
     PopularityConfig,
     PretrainedConfig,
     RecommenderConfig,
+    Storage,
 )
 from kdspark.models.batch import ItemTable
 from kdspark.models.build import build_model
@@ -42,7 +44,7 @@ from kdspark.models.item_item import ItemItem
 from kdspark.models.item_weights import ease_weights, gfcf_weights, interaction_matrix, pruned_ease_bytes
 from kdspark.models.memory import require_memory
 from kdspark.models.recommender import Recommender
-from kdspark.models.storage import describe_folder, load_model, save_model
+from kdspark.models.storage import describe_folder, load_model, save_model, store_as
 from kdspark.models.weighing import Agreement, Gate, Weigher
 from kdspark.spark.io import read_table
 from kdspark.workspace import write_json
@@ -68,7 +70,9 @@ class Request:
         distill: how a student learns from them.
         top_k: how many of a row's candidates are the teacher's ordered top.
         teacher: the serving bundle of the rows' teacher, for losses on its vectors.
-        start: model folder whose weights a neural model starts from, of an equal configuration; None for fresh ones.
+        start: model folder whose weights a neural model starts from, of an equal configuration, or a folder with those
+            of an ensemble's members (`bridge.warm.member_folder`); None for fresh ones.
+        storage: of the model folder; training is in float32 always.
         epochs_from: the training record of the same model, whose number of epochs, and the feedback of whose
             validations, a refit repeats.
     """
@@ -82,6 +86,7 @@ class Request:
     top_k: int = 0
     teacher: Path | None = None
     start: Path | None = None
+    storage: Storage = "float32"
     epochs_from: Mapping[str, Any] | None = None
 
     def refit(self, record: Mapping[str, Any]) -> "Request":
@@ -100,6 +105,8 @@ class Request:
             self,
             checkpoints=self.checkpoints / f"member-{index}",
             seed=self.seed + _MEMBER_SEED * index,
+            start=member_folder(self.start, index) if self.start else None,
+            storage="float32",  # the ensemble is stored, not its members
             epochs_from=record,
         )
 
@@ -149,6 +156,8 @@ def train_recommender(spark: "SparkSession", config: RecommenderConfig, request:
         save_model(_fit(spark, config, request, out), out, stamp)
         if not isinstance(config, PretrainedConfig):
             record = {"rows": {request.prepared.interactions.name: request.prepared.n_events(request.scope)}}
+    if request.storage != "float32":
+        store_as(out, request.storage)
     trained = Trained(
         kind=config.kind,
         params=int(describe_folder(out)["n_params"]),

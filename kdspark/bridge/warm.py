@@ -18,10 +18,12 @@ from kdspark.bridge.prepared import Prepared, Scope
 from kdspark.bridge.vocabulary import check_vocabulary
 from kdspark.errors import ModelError
 from kdspark.models.batch import FeatureSizes, ItemTable
+from kdspark.models.build import members_of
+from kdspark.models.ensemble import Ensemble
 from kdspark.models.growth import grow
 from kdspark.models.neural import NeuralRecommender
 from kdspark.models.recommender import Recommender
-from kdspark.models.storage import describe_folder, load_model
+from kdspark.models.storage import describe_folder, load_model, save_model
 from kdspark.models.users import IdEncoder
 
 if TYPE_CHECKING:
@@ -29,10 +31,10 @@ if TYPE_CHECKING:
 
 
 def misfit(spark: "SparkSession", prepared: Prepared, scope: Scope, folder: Path) -> str | None:
-    """Why an earlier student cannot become tonight's, of the same configuration; None if it can."""
+    """Why an earlier student, or as many copies, cannot become tonight's of the same configuration; None if it can."""
     try:
         check_vocabulary(spark, prepared, folder)
-        described = describe_folder(folder)["model"]
+        described = members_of(describe_folder(folder)["model"])[0]
     except ModelError as error:
         return error.problem
     widths = {"user": prepared.user_sizes, "item": load_items(prepared.items(scope)).sizes}
@@ -44,6 +46,26 @@ def misfit(spark: "SparkSession", prepared: Prepared, scope: Scope, folder: Path
                 f"has {tonight.n_numbers} and {tonight.n_vector}"
             )
     return None
+
+
+def member_folder(folder: Path, index: int) -> Path:
+    """Where, below a folder of an ensemble's members, one of them lies."""
+    return folder / f"member-{index}"
+
+
+def write_members(ensemble: Path, prepared: Prepared, scope: Scope, out: Path) -> Path:
+    """Write each member of an ensemble's folder as a model folder of its own; returns `out`, the folder of them all.
+
+    Raises:
+        ModelError: the folder is damaged, or holds no ensemble.
+    """
+    whole = load_model(ensemble, load_items(prepared.items(scope)))
+    if not isinstance(whole, Ensemble):
+        raise ModelError(f"{ensemble} holds a {whole.kind}, not an ensemble.", "Start from copies of a student.")
+    for index, member in enumerate(whole.members):
+        assert isinstance(member, Recommender)
+        save_model(member, member_folder(out, index))
+    return out
 
 
 def start_from(

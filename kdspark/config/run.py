@@ -16,6 +16,7 @@ from kdspark.config.models import (
     NeuralConfig,
     RecommenderConfig,
     SequenceConfig,
+    Storage,
     StudentConfig,
 )
 from kdspark.config.nights import WarmStartConfig
@@ -85,13 +86,22 @@ class SparkConfig(Strict):
 
 
 class Config(Strict):
-    """One night. See conf/ for commented examples."""
+    """One night. See conf/ for commented examples.
+
+    Args:
+        student_copies: how many students of this configuration, of seeds of their own, answer together: the sum of
+            their scores, each standardised per user, in one pass. Each learns from the same labels.
+        student_storage: "int8" stores the student's large matrices, and the item vectors that are served, in about a
+            quarter of the bytes. Evaluation and scoring compute with what was stored.
+    """
 
     name: str = Field("kdspark", pattern=r"^[A-Za-z0-9_-]+$")
     seed: int = Field(42, ge=0, lt=2**31)
     data: DataConfig
     teacher: RecommenderConfig
     student: StudentConfig
+    student_copies: int = Field(1, ge=1)
+    student_storage: Storage = "float32"
     baselines: list[BaselineConfig] = [ALSConfig()]
     soft_labels: SoftLabelsConfig = SoftLabelsConfig()
     distill: DistillConfig = DistillConfig()  # type: ignore[call-arg]

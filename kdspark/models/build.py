@@ -57,6 +57,12 @@ def build_model(
         return NeuralRecommender(config, n_users, n_items, items, user_sizes)
 
 
+def members_of(description: dict[str, Any]) -> list[dict[str, Any]]:
+    """The descriptions of an ensemble's members; a single model is its own only one."""
+    members: list[dict[str, Any]] = description["members"] if description["kind"] == "ensemble" else [description]
+    return members
+
+
 def has_short_vectors(description: dict[str, Any]) -> bool:
     """Whether the described model scores by inner products of vectors that are shorter than the catalogue.
 

@@ -1,11 +1,16 @@
-"""train_student: the light model learns from hard and soft labels; its twin without distillation from hard ones."""
+"""train_student: the light model learns from hard and soft labels; its twin without distillation from hard ones.
 
+Each may be several copies, trained on the same rows one after another, which answer as one model (`student_copies`).
+"""
+
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.training import Request, train_recommender
-from kdspark.config import Config, DistillConfig
+from kdspark.config import Config, DistillConfig, EnsembleConfig
 from kdspark.stages import labels, prepare, teacher, warm
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
 from kdspark.workspace import read_json
@@ -39,13 +44,18 @@ def plain_stage() -> Stage:
 
 def _settings(night: Night, stage: str) -> object:
     distill = night.config.distill.model_dump(mode="json", by_alias=True)
-    student = night.config.student.model_dump(mode="json")
-    return {"student": student, "distill": distill, **warm.settings(night, _COMPARED, stage)}
+    return {**_model_settings(night.config), "distill": distill, **warm.settings(night, _COMPARED, stage)}
 
 
 def _plain_settings(night: Night) -> object:
-    student = night.config.student.model_dump(mode="json")
-    return {"student": student, **warm.settings(night, _COMPARED, PLAIN)}
+    return {**_model_settings(night.config), **warm.settings(night, _COMPARED, PLAIN)}
+
+
+def _model_settings(config: Config) -> dict[str, Any]:
+    settings: dict[str, Any] = {"student": config.student.model_dump(mode="json")}
+    # named only where it is so: a single student in float32 is the same as ever
+    settings |= {"copies": config.student_copies} if config.student_copies > 1 else {}
+    return settings | ({"storage": config.student_storage} if config.student_storage != "float32" else {})
 
 
 def _build(task: Task, scope: Scope) -> Outcome:
@@ -82,7 +92,9 @@ def _build_plain(task: Task) -> Outcome:
 
 def _train(task: Task, request: Request) -> Outcome:
     items = request.prepared.items(request.scope)
-    config, request, start = warm.started(task, request)
-    trained = train_recommender(task.night.spark, config, request, task.out / MODEL)
+    night = task.night.config
+    student, request, start = warm.started(task, replace(request, storage=night.student_storage))
+    model = student if night.student_copies == 1 else EnsembleConfig(members=[student] * night.student_copies)
+    trained = train_recommender(task.night.spark, model, request, task.out / MODEL)
     serving_bundle(task.out / MODEL, items, items, task.out / SERVING)
     return Outcome(rows=trained.rows, facts={**trained.facts(), **start})

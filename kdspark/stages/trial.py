@@ -48,8 +48,8 @@ class Trials:
     """Measures values in the place of a configuration's own.
 
     The yardstick is the configuration's: `valid_k` and `valid_users` of its student's training. A trial that trains
-    with others, or a model that trains without validation (item-item models, ALS, ensembles), is measured when it is
-    trained.
+    with others, a model that trains without validation (item-item models, ALS, ensembles), or one stored otherwise
+    than it was trained, is measured when it is trained.
 
     Args:
         night: of the configuration as it is.
@@ -98,8 +98,10 @@ class Trials:
         return float(value), int(record["best_epoch"]), int(describe_folder(folder)["n_params"])
 
     def _validates_alike(self, config: Config) -> bool:
-        """Whether the target's own validation is the yardstick."""
+        """Whether the target's own validation is the yardstick: of the same users, and of the weights as stored."""
         model, yardstick = self._model(config), self._night.config.student.training
+        if self._search.target != "teacher" and config.student_storage != "float32":
+            return False
         return isinstance(model, NeuralConfig) and (model.training.valid_k, model.training.valid_users) == (
             yardstick.valid_k,
             yardstick.valid_users,

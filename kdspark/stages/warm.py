@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from kdspark.bridge.training import Request
-from kdspark.bridge.warm import misfit
+from kdspark.bridge.warm import misfit, write_members
 from kdspark.config import StudentConfig, TrainableConfig
 from kdspark.errors import KdsparkError, StageError
+from kdspark.models.build import members_of
 from kdspark.models.storage import describe_folder
 from kdspark.stages import prepare
 from kdspark.stages.stage import Night, Task
@@ -62,6 +63,8 @@ def started(task: Task, request: Request) -> tuple[TrainableConfig, Request, dic
         log.info("%-14s cold start: %s", task.stage, reason)
         return student, request, {"warm_start": None, "cold_start": reason}
     log.info("%-14s warm start from %s of %s", task.stage, origin["stage"], origin["run"])
+    if night.config.student_copies > 1:
+        folder = write_members(folder, request.prepared, request.scope, request.checkpoints / "starts")
     training = night.config.warm_start.shortened(student.training)
     warm = student.model_copy(update={"training": training})
     return warm, replace(request, start=folder), {"warm_start": origin["run"], "cold_start": None}
@@ -128,12 +131,18 @@ def _columns(table: dict[str, Any] | None) -> list[Any]:
 
 
 def _other_model(night: Night, manifest: Manifest) -> str | None:
-    """What of the model's configuration was otherwise; how it was trained does not matter."""
+    """What of the model's configuration was otherwise; how it was trained or stored does not matter.
+
+    Members of an ensemble are copies: only students are asked for.
+    """
     try:
-        then = _CONFIG.validate_python(describe_folder(_model(night, manifest))["model"]["config"]).model_dump()
+        members = members_of(describe_folder(_model(night, manifest))["model"])
+        configs = [_CONFIG.validate_python(member["config"]).model_dump() for member in members]
     except (KdsparkError, KeyError, TypeError, ValidationError) as error:
         log.warning("ignored: %s: %s", _model(night, manifest), error)
         return "its folder is damaged"  # without the path: the key must not depend on where the workspace lies
-    now = night.config.student.model_dump()
+    if len(configs) != night.config.student_copies:
+        return f"its `student_copies` is {len(configs)}"
+    then, now = configs[0], night.config.student.model_dump()
     other = sorted(name for name in {*then, *now} - {"training"} if then.get(name) != now.get(name))
     return f"its `{other[0]}` is {then.get(other[0])}" if other else None

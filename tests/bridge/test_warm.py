@@ -10,14 +10,15 @@ import torch
 
 from kdspark.bridge import warm
 from kdspark.bridge.prepared import Prepared
-from kdspark.bridge.warm import start_from
+from kdspark.bridge.warm import member_folder, start_from, write_members
 from kdspark.config import BagConfig, MFConfig
 from kdspark.errors import ModelError
 from kdspark.models.batch import FeatureSizes, ItemTable
 from kdspark.models.build import build_model
 from kdspark.models.closed_form import Popularity
+from kdspark.models.ensemble import Ensemble
 from kdspark.models.recommender import Recommender
-from kdspark.models.storage import save_model
+from kdspark.models.storage import load_model, save_model, store_as
 from tests.bridge.test_prepared import write
 
 OLD_USERS, USERS, OLD_ITEMS, ITEMS = 3, 7, 6, 8
@@ -78,6 +79,44 @@ def test_models_without_user_tables_and_strangers(tmp_path: Path, prepared: Prep
     save_model(Popularity(OLD_USERS, OLD_ITEMS, items), tmp_path / "popularity")
     with pytest.raises(ModelError, match="holds a popularity"):
         start_from(tmp_path / "popularity", new, prepared, items, "train", prepared.examples("train"))
+
+
+def test_a_start_from_int8_is_one_from_what_was_shipped(tmp_path: Path, prepared: Prepared) -> None:
+    config, items = MFConfig(dim=2000), ItemTable.without_features(np.ones(ITEMS, int))
+    old = model_of(OLD_USERS, OLD_ITEMS, config)
+    with torch.no_grad():
+        old.get_parameter("user_encoder.table.weight")[0].normal_(generator=torch.Generator().manual_seed(1))
+    save_model(old, tmp_path / "old")
+    store_as(tmp_path / "old", "int8")
+    new = model_of(USERS, ITEMS, config)
+    start_from(tmp_path / "old", new, prepared, items, "train", prepared.examples("train"))
+    shipped, found = load_model(tmp_path / "old", items).state_dict(), new.state_dict()
+    for name, rows in (("item_encoder.ids.weight", OLD_ITEMS), ("user_encoder.table.weight", 1)):
+        assert torch.equal(found[name][:rows], shipped[name][:rows])
+        assert not torch.equal(found[name][:rows], old.state_dict()[name][:rows])
+    assert (found["user_encoder.table.weight"][[1, 2]] == 0).all()  # whoever had no vector has none
+
+
+def test_copies_start_from_copies(tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    bag, catalogue = BagConfig(dim=2, history_length=2), ItemTable.without_features(np.ones(ITEMS, int))
+    old = [build_model(bag, OLD_USERS, OLD_ITEMS, catalogue, FeatureSizes(), seed) for seed in (1, 2)]
+    save_model(Ensemble(old, None, catalogue), tmp_path / "old")
+    none = [[] for _ in range(ITEMS)]
+    write(
+        tmp_path / "items_train" / "0.parquet",
+        item_idx=range(ITEMS), n_events=[1] * ITEMS, codes=none, numbers=none, vector=none,
+    )  # fmt: skip
+    monkeypatch.setattr(warm, "check_vocabulary", lambda *_: None)
+    assert warm.misfit(cast(Any, None), prepared, "train", tmp_path / "old") is None
+    starts = write_members(tmp_path / "old", prepared, "train", tmp_path / "starts")
+    for index, member in enumerate(old):
+        new = model_of(USERS, ITEMS, bag)
+        start_from(member_folder(starts, index), new, prepared, catalogue, "train", prepared.examples("train"))
+        ids = "item_encoder.ids.weight"
+        assert torch.equal(new.state_dict()[ids][:OLD_ITEMS], member.state_dict()[ids])
+    save_model(old[0], tmp_path / "single")
+    with pytest.raises(ModelError, match="holds a bag, not an ensemble"):
+        write_members(tmp_path / "single", prepared, "train", tmp_path / "nothing")
 
 
 def test_why_an_earlier_student_does_not_fit(

@@ -4,7 +4,7 @@ import datetime as dt
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -13,15 +13,19 @@ import torch
 from pyspark.sql import SparkSession
 from safetensors.torch import load_file
 
+from kdspark.bridge import warm as bridge_warm
 from kdspark.bridge.items import load_items
+from kdspark.bridge.prepared import Prepared
+from kdspark.bridge.training import Request
 from kdspark.config import parse_config
 from kdspark.models.batch import FeatureSizes, ItemTable
 from kdspark.models.build import build_model
+from kdspark.models.ensemble import Ensemble
 from kdspark.models.storage import describe_folder, load_model, save_model
 from kdspark.stages import student, warm
 from kdspark.stages.pipeline import stages_of
 from kdspark.stages.runner import Runner
-from kdspark.stages.stage import Night
+from kdspark.stages.stage import Night, Task
 from kdspark.workspace import Manifest, Workspace, digest_of, publish_run, read_json
 from tests.config.test_load import minimal
 
@@ -44,7 +48,7 @@ def finish(workspace: Workspace, stage: str, inputs: dict[str, str], settings: A
     return key
 
 
-def publish_monday(root: Path, refit: bool = False) -> dict[str, str]:
+def publish_monday(root: Path, refit: bool = False, copies: int = 1) -> dict[str, str]:
     """A published night as its folders tell of it; returns stage -> key."""
     night = night_of(root, date=MONDAY)
     workspace, keys = night.workspace, {}
@@ -52,7 +56,8 @@ def publish_monday(root: Path, refit: bool = False) -> dict[str, str]:
     keys["prepare"] = finish(workspace, "prepare", {}, {"data": data, "files": {}})
     for seed, name in enumerate((*COMPARED, *(["refit_student"] if refit else []))):
         items = ItemTable.without_features(np.ones(5, int))
-        model = build_model(night.config.student, 3, 5, items, FeatureSizes(), seed)
+        models = [build_model(night.config.student, 3, 5, items, FeatureSizes(), seed + 9 * n) for n in range(copies)]
+        model = models[0] if copies == 1 else Ensemble(models, None, items)
         keys[name] = finish(workspace, name, {"prepare": keys["prepare"]}, model=model)
     keys["evaluate"] = finish(workspace, "evaluate", {name: keys[name] for name in ("prepare", *COMPARED)})
     scored = "refit_student" if refit else "train_student"
@@ -93,8 +98,31 @@ def test_a_refit_starts_from_a_refit_where_there_is_one(tmp_path: Path) -> None:
 
 def test_another_trainings_settings_do_not_matter(tmp_path: Path) -> None:
     publish_monday(tmp_path)
-    found = settings(night_of(tmp_path, "student.training={epochs: 9, learning_rate: 0.5}", "distill.lambda=7"))
+    changes = ["student.training={epochs: 9, learning_rate: 0.5}", "distill.lambda=7", "student_storage=int8"]
+    found = settings(night_of(tmp_path, *changes))
     assert found["reason"] is None
+
+
+def test_copies_start_from_as_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_monday(tmp_path, copies=2)
+    assert "its `student_copies` is 2" in settings(night_of(tmp_path))["reason"]
+    assert "its `student_copies` is 2" in settings(night_of(tmp_path, "student_copies=3"))["reason"]
+    night = night_of(tmp_path, "student_copies=2", "student.dim=8")
+    assert "its `dim` is 4" in settings(night)["reason"]
+    night = night_of(tmp_path, "student_copies=2")
+    found = settings(night)
+    assert found["reason"] is None
+    night = Night(night.config, night.date, night.workspace, lambda: cast(Any, None))
+    task = Task(night, "train_student", "key", {"warm_start": found}, tmp_path / "out", {}, tmp_path / "checkpoints")
+    (tmp_path / "items_train").mkdir()
+    monkeypatch.setattr(warm, "misfit", lambda *_: None)
+    monkeypatch.setattr(bridge_warm, "load_items", lambda _: ItemTable.without_features(np.ones(5, int)))
+    _, request, facts = warm.started(task, Request(Prepared(tmp_path), "train", task.checkpoints, 1))
+    assert facts == {"warm_start": "2024-01-01/run", "cold_start": None}
+    for index in range(2):
+        start = request.member(index).start
+        assert start is not None
+        assert describe_folder(start)["kind"] == "mf"
 
 
 @pytest.mark.parametrize(
@@ -102,6 +130,7 @@ def test_another_trainings_settings_do_not_matter(tmp_path: Path) -> None:
     [
         (["student.dim=8"], "its `dim` is 4"),
         (["student={kind: bag, dim: 4}"], "its `history_length` is None"),
+        (["student_copies=2"], "its `student_copies` is 1"),
         (["seed=5"], "another `seed`"),
         (["data.split={kind: temporal}"], "another `data.split`"),
     ],
