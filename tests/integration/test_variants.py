@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from pyspark.sql import SparkSession
+from safetensors.torch import load_file
 
+from kdspark.models.storage import storage_of
 from kdspark.stages.results import compare_night, latest_table
+from kdspark.stages.runner import Runner
 from kdspark.workspace import read_json
 from tests.integration.nights import DATE, small_config, small_log
 from tests.integration.test_night import night
@@ -106,7 +110,9 @@ def test_json_temporal_split_and_a_pretrained_teacher(spark: SparkSession, tmp_p
     assert described["user_sizes"]["n_codes"] > 1
 
 
-def test_recurrent_teacher_convolutional_student_random_split_and_repeats(spark: SparkSession, tmp_path: Path) -> None:
+def test_recurrent_teacher_two_convolutional_students_in_int8_random_split_and_repeats(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     log = pd.read_csv(small_log(tmp_path, users=60), sep="\t")
     again = log.sample(frac=0.2, random_state=1)
     again["timestamp:float"] += 3600  # users who come back to an item
@@ -117,6 +123,7 @@ def test_recurrent_teacher_convolutional_student_random_split_and_repeats(spark:
     training = config["student"]["training"]
     config["teacher"] = {"kind": "lstm", "dim": 16, "history_length": 20, "training": training}
     config["student"] = {"kind": "cnn", "dim": 8, "history_length": 20, "training": training}
+    config |= {"student_copies": 2, "student_storage": "int8"}
     config["scoring"] = {"k": 10, "exclude_seen": False}
     config["refit"] = True
     runner = night(spark, tmp_path / "root", config)
@@ -128,10 +135,27 @@ def test_recurrent_teacher_convolutional_student_random_split_and_repeats(spark:
     kinds = [
         read_json(runner.output(name) / "model" / "model.json")["kind"] for name in ("train_teacher", "refit_student")
     ]
-    assert kinds == ["lstm", "cnn"]
+    assert kinds == ["lstm", "ensemble"]
+    _check_copies(runner, str(tmp_path / "root"))
     lists = pd.read_parquet(latest_table(str(tmp_path / "root")))
     ids = pd.read_parquet(runner.output("prepare") / "item_ids").merge(events, on="item_idx")
     users = pd.read_parquet(runner.output("prepare") / "user_ids")
     seen = ids.merge(users, on="user_idx")[["user_id", "item_id"]].drop_duplicates()
     assert lists.groupby("user_id").size().eq(10).all()
     assert len(lists.merge(seen, on=["user_id", "item_id"])) > 0  # what a user has seen may come again
+
+
+def _check_copies(runner: Runner, root: str) -> None:
+    """Every student of the night is two, the refit repeats the epochs of each, and what is served is int8."""
+    names = ("train_student", "train_plain", "refit_student")
+    records = {name: read_json(runner.output(name) / "model" / "training.json") for name in names}
+    assert [[member["kind"] for member in record["members"]] for record in records.values()] == [["cnn"] * 2] * 3
+    found = [member["best_epoch"] for member in records["train_student"]["members"]]
+    assert [len(member["curve"]) for member in records["refit_student"]["members"]] == found
+    folders = [runner.output(name) / "model" for name in names] + [runner.output("score") / "serving"]
+    assert [storage_of(folder) for folder in folders] == ["int8"] * 4
+    assert load_file(folders[-1] / "model.safetensors")["items_ND"].dtype == torch.int8
+    models = {model["model"]: model for model in json.loads(compare_night(root, DATE, True))}
+    params = sum(member["params"] for member in records["train_student"]["members"])
+    assert models["student"]["params"] == models["student_plain"]["params"] == params
+    assert models["student"]["bytes"] == sum(file.stat().st_size for file in folders[0].glob("model.*")) < 4 * params
