@@ -1,6 +1,6 @@
 """The whole night's configuration, and the sections that say how labels, scoring and evaluation work."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -111,6 +111,17 @@ class Config(Strict):
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
     spark: SparkConfig = SparkConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _students_are_copies(cls, raw: Any) -> Any:
+        student = raw.get("student") if isinstance(raw, dict) else None
+        if isinstance(student, dict) and student.get("kind") == "ensemble":
+            raise ValueError(
+                "`student.kind`: a student is one trained model; for several of it that answer together set "
+                "`student_copies`"
+            )
+        return raw
 
     @model_validator(mode="after")
     def _sections_fit(self) -> "Config":

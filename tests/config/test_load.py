@@ -38,7 +38,7 @@ def test_minimal_configuration_gets_defaults() -> None:
         ("scoring.k", "many", "`scoring.k`"),
         ("distill.temperature", -1, "`distill.temperature`"),
         ("student.kind", "oracle", "`student`"),
-        ("student.kind", "ensemble", "`student`"),
+        ("student.kind", "ensemble", "for several of it that answer together set `student_copies`"),
         ("student_copies", 0, "`student_copies`"),
         ("student_storage", "int4", "`student_storage`: Input should be 'float32' or 'int8'"),
         ("data.split.kind", "provided", "`data.split`"),

@@ -74,3 +74,26 @@ def test_too_little_memory_is_a_failure_of_these_values(
     monkeypatch.setattr(Runner, "run", fail)
     with pytest.raises(TrainingError, match=r"(?i)need more memory: (CUDA )?out of memory\.? Leave"):
         trials(tmp_path).measure({"student.dim": 4})
+
+
+@pytest.mark.parametrize(
+    ("changes", "alike"),
+    [
+        ([], True),
+        (["student_storage=int8"], False),
+        (["student.training.valid_k=5"], False),
+    ],
+)
+def test_a_students_own_validation_counts_if_it_is_of_what_is_stored(
+    tmp_path: Path, changes: list[str], alike: bool
+) -> None:
+    assert trials(tmp_path)._validates_alike(parse_config(minimal(), changes)) == alike
+
+
+@pytest.mark.parametrize("key", ["student_copies", "student_storage"])
+def test_copies_and_storage_are_the_students(key: str) -> None:
+    fields = {key: {"choices": [1, 2]}}
+    for target in ("student", "student_plain"):
+        SearchConfig.model_validate({"fields": fields, "target": target})
+    with pytest.raises(ValueError, match="does nothing for `target: teacher`"):
+        SearchConfig.model_validate({"fields": fields, "target": "teacher"})
