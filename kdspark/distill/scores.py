@@ -25,7 +25,7 @@ def sample_items(n_items: int, size: int, device: torch.device) -> Tensor:
         return torch.randperm(n_items, device=device)[:size]
     # Of few among many, twice as many draws with replacement hold enough distinct ones; any subset that does not depend
     # on the items' numbers is uniform, so that which of them stay is left to a permutation.
-    drawn_X = torch.randint(n_items, (2 * size,), device=device).unique()
+    drawn_X: Tensor = torch.unique(torch.randint(n_items, (2 * size,), device=device))
     return drawn_X[torch.randperm(len(drawn_X), device=device)[:size]]
 
 
