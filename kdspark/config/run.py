@@ -85,10 +85,15 @@ class SparkConfig(Strict):
     settings: dict[str, str] = {}
 
 
+_HOW_IT_LEARNS = {"training", "dropout", "input_dropout"}
+
+
 class Config(Strict):
     """One night. See conf/ for commented examples.
 
     Args:
+        student_plain: the student's twin without distillation, where that learns best with settings of its own: the
+            same model, other `training` and dropout. null: it learns with the student's.
         student_copies: how many students of this configuration, of seeds of their own, answer together: the sum of
             their scores, each standardised per user, in one pass. Each learns from the same labels.
         student_storage: "int8" stores the student's large matrices, and the item vectors that are served, in about a
@@ -100,6 +105,7 @@ class Config(Strict):
     data: DataConfig
     teacher: RecommenderConfig
     student: StudentConfig
+    student_plain: StudentConfig | None = None
     student_copies: int = Field(1, ge=1)
     student_storage: Storage = "float32"
     baselines: list[BaselineConfig] = [ALSConfig()]
@@ -142,6 +148,20 @@ class Config(Strict):
         self._vectors_exist(self.teacher)
         self._sets_are_noisy(self.student, "student")
         self._features_exist(self.student, "student")
+        return self
+
+    @model_validator(mode="after")
+    def _twins_are_alike(self) -> "Config":
+        if self.student_plain is None:
+            return self
+        one, other = self.student.model_dump(), self.student_plain.model_dump()
+        apart = sorted(key for key in {*one, *other} - _HOW_IT_LEARNS if one.get(key) != other.get(key))
+        if apart:
+            raise ValueError(
+                f"`student_plain.{apart[0]}` differs from `student.{apart[0]}`: the twin is the same model, of which "
+                f"only {', '.join(sorted(_HOW_IT_LEARNS))} may differ"
+            )
+        self._sets_are_noisy(self.student_plain, "student_plain")
         return self
 
     @model_validator(mode="after")

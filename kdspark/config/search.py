@@ -27,7 +27,7 @@ _INPUTS = ("data.features", "data.examples")
 _STUDENT = ("student", "student_copies", "student_storage")
 _SECTIONS: dict[Target, tuple[str, ...]] = {
     "student": (*_INPUTS, "teacher", *_STUDENT, "soft_labels", "distill"),
-    "student_plain": (*_INPUTS, *_STUDENT),
+    "student_plain": (*_INPUTS, *_STUDENT, "student_plain"),
     "teacher": (*_INPUTS, "teacher"),
 }
 

@@ -47,7 +47,17 @@ def _settings(night: Night, stage: str) -> object:
     return {**_model_settings(night.config), "distill": distill, **warm.settings(night, _COMPARED, stage)}
 
 
+def _plain_night(night: Night) -> Night:
+    """The night as the twin sees it, whose student is the twin."""
+    twin = night.config.student_plain
+    if twin is None:
+        return night
+    config = night.config.model_copy(update={"student": twin})
+    return replace(night, config=config, start_session=lambda: night.spark)
+
+
 def _plain_settings(night: Night) -> object:
+    night = _plain_night(night)
     return {**_model_settings(night.config), **warm.settings(night, _COMPARED, PLAIN)}
 
 
@@ -75,6 +85,7 @@ def _build(task: Task, scope: Scope) -> Outcome:
 
 
 def _build_plain(task: Task) -> Outcome:
+    task = replace(task, night=_plain_night(task.night))
     prepared = Prepared(task.inputs[prepare.NAME])
     hard_only = DistillConfig.model_validate({"lambda": 0.0})
     return _train(
