@@ -3,6 +3,7 @@
 An unknown key, a wrong type or an impossible combination raises `ConfigError` before any work starts.
 """
 
+from kdspark.config.assistant import AssistantConfig
 from kdspark.config.base import Strict
 from kdspark.config.data import (
     ColumnsConfig,
@@ -77,6 +78,7 @@ __all__ = [
     "ALSConfig",
     "AgreementConfig",
     "AgreementSchedule",
+    "AssistantConfig",
     "BagConfig",
     "CDConfig",
     "CNNConfig",

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from kdspark.config.assistant import AssistantConfig, Learner
 from kdspark.config.base import Strict
 from kdspark.config.data import DataConfig
 from kdspark.config.distill import DistillConfig
@@ -104,6 +105,7 @@ class Config(Strict):
     seed: int = Field(42, ge=0, lt=2**31)
     data: DataConfig
     teacher: RecommenderConfig
+    assistant: AssistantConfig | None = None
     student: StudentConfig
     student_plain: StudentConfig | None = None
     student_copies: int = Field(1, ge=1)
@@ -129,6 +131,21 @@ class Config(Strict):
             )
         return raw
 
+    @property
+    def first_distill(self) -> DistillConfig:
+        """How the teacher's own labels are learned from: by the assistant where there is one, else by the student."""
+        return self._learners[0].distill
+
+    @property
+    def _learners(self) -> list[Learner]:
+        """The assistant, if there is one, and the student."""
+        learners = [Learner("student", self.student, "distill", self.distill)]
+        if self.assistant is not None:
+            own = self.assistant.distill
+            key = "distill" if own is None else "assistant.distill"
+            learners.insert(0, Learner("assistant.model", self.assistant.model, key, own or self.distill))
+        return learners
+
     @model_validator(mode="after")
     def _sections_fit(self) -> "Config":
         name, _, k = self.gate.metric.partition("@")
@@ -137,17 +154,24 @@ class Config(Strict):
         kinds = [baseline.kind for baseline in self.baselines]
         if len(set(kinds)) < len(kinds):
             raise ValueError("`baselines` holds one kind twice")
-        examples = self.data.examples.history_length
-        window = getattr(self.student, "history_length", 0)
-        if window > examples:
-            raise ValueError(
-                f"`student.history_length` {window} is longer than the {examples} of `data.examples.history_length`, "
-                "so its older part would never be trained"
-            )
         self._teacher_fits(self.teacher)
         self._vectors_exist(self.teacher)
-        self._sets_are_noisy(self.student, "student")
-        self._features_exist(self.student, "student")
+        examples = self.data.examples.history_length
+        for key, model, _, _ in self._learners:
+            window = getattr(model, "history_length", 0)
+            if window > examples:
+                raise ValueError(
+                    f"`{key}.history_length` {window} is longer than the {examples} of "
+                    "`data.examples.history_length`, so its older part would never be trained"
+                )
+            self._sets_are_noisy(model, key)
+            self._features_exist(model, key)
+        return self
+
+    @model_validator(mode="after")
+    def _assistant_has_a_student(self) -> "Config":
+        if self.assistant is not None and not self.distill.distils:
+            raise ValueError("`assistant` would teach nobody: `distill` has `lambda: 0` and no `losses`; remove either")
         return self
 
     @model_validator(mode="after")
@@ -175,22 +199,23 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _own_top_is_refreshed(self) -> "Config":
-        if self.distill.refresh >= self.student.training.epochs:
-            raise ValueError(
-                f"`distill.losses`: `refresh` {self.distill.refresh} would find the student's own top only before it "
-                f"has learned anything; lower it below the {self.student.training.epochs} of `student.training.epochs`"
-            )
+        for key, model, name, distill in self._learners:
+            if distill.refresh >= model.training.epochs:
+                raise ValueError(
+                    f"`{name}.losses`: `refresh` {distill.refresh} would find the student's own top only before it "
+                    f"has learned anything; lower it below the {model.training.epochs} of `{key}.training.epochs`"
+                )
         return self
 
     def _vectors_exist(self, teacher: RecommenderConfig) -> None:
         """A pre-trained teacher is asked when its folder is read."""
         for member in teacher.members if isinstance(teacher, EnsembleConfig) else []:
             self._vectors_exist(member)
-        if self.distill.reads_vectors and isinstance(teacher, ItemItemConfig):
-            losses = " and ".join(self.distill.vector_losses)
+        if self.first_distill.reads_vectors and isinstance(teacher, ItemItemConfig):
+            losses = " and ".join(self.first_distill.vector_losses)
             raise ValueError(
-                f"`distill.losses`: {losses} would read the teacher's vectors, but an item-item model ({teacher.kind}) "
-                "has none that are shorter than the catalogue; "
+                f"`{self._learners[0].distill_key}.losses`: {losses} would read the teacher's vectors, but an "
+                f"item-item model ({teacher.kind}) has none that are shorter than the catalogue; "
                 "train a teacher with factors (a neural model, als, or an ensemble of these), or remove the loss"
             )
 
@@ -212,17 +237,19 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _schedules_have_something_to_go_by(self) -> "Config":
-        if self.distill.feedback is not None and not self.data.split.wants_validation:
-            raise ValueError(
-                "`distill.lambda_schedule`: feedback goes by validations, and this split leaves no events for them; "
-                "give it some (`data.split`), or choose another schedule"
-            )
         masked = self.data.examples.kind == "set" and self.soft_labels.mask_history
-        if self.distill.agreement is not None and masked:
-            raise ValueError(
-                "`distill.lambda_schedule`: agreement compares the teacher with a row's targets, which "
-                "`soft_labels.mask_history` takes out of its answers in `examples.kind: set`; choose another schedule"
-            )
+        for _, _, key, distill in self._learners:
+            if distill.feedback is not None and not self.data.split.wants_validation:
+                raise ValueError(
+                    f"`{key}.lambda_schedule`: feedback goes by validations, and this split leaves no events for them; "
+                    "give it some (`data.split`), or choose another schedule"
+                )
+            if distill.agreement is not None and masked:
+                raise ValueError(
+                    f"`{key}.lambda_schedule`: agreement compares the teacher with a row's targets, which "
+                    "`soft_labels.mask_history` takes out of its answers in `examples.kind: set`; choose another "
+                    "schedule"
+                )
         return self
 
     def _sets_are_noisy(self, model: RecommenderConfig, key: str) -> None:

@@ -26,7 +26,7 @@ Target = Literal["student", "student_plain", "teacher"]
 _INPUTS = ("data.features", "data.examples")
 _STUDENT = ("student", "student_copies", "student_storage")
 _SECTIONS: dict[Target, tuple[str, ...]] = {
-    "student": (*_INPUTS, "teacher", *_STUDENT, "soft_labels", "distill"),
+    "student": (*_INPUTS, "teacher", "assistant", *_STUDENT, "soft_labels", "distill"),
     "student_plain": (*_INPUTS, *_STUDENT, "student_plain"),
     "teacher": (*_INPUTS, "teacher"),
 }

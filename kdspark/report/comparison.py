@@ -1,7 +1,8 @@
 """The comparison of a night's models: the shape of comparison.json, a text table of it, and its JSON form.
 
 `evaluate` writes it; `kdspark compare` and the HTML report read it. Order of dict keys means nothing here (JSON files
-are written with sorted keys); models come in the order popularity, als, teacher, student_plain, student.
+are written with sorted keys); models come in the order popularity, als, teacher, assistant where there is one,
+student_plain, student.
 """
 
 import re
@@ -12,6 +13,7 @@ from kdspark.ranking.bootstrap import Interval
 
 COMPARISON, REPORT = "comparison.json", "report.html"
 POPULARITY, ALS, TEACHER, STUDENT_PLAIN, STUDENT = "popularity", "als", "teacher", "student_plain", "student"
+ASSISTANT = "assistant"
 
 
 class ActivitySlice(TypedDict):
@@ -118,9 +120,9 @@ def value_of(result: ModelResult | None, metric: str) -> float | None:
 
 
 def ratio_lines(comparison: Comparison, metric: str) -> list[str]:
-    """For student / teacher and student / student_plain: ratio of the metric and the paired difference."""
+    """For student / teacher, / assistant and / student_plain: ratio of the metric and the paired difference."""
     lines = []
-    for a, b in ((STUDENT, TEACHER), (STUDENT, STUDENT_PLAIN)):
+    for a, b in ((STUDENT, TEACHER), (STUDENT, ASSISTANT), (STUDENT, STUDENT_PLAIN)):
         one, other = find_model(comparison, a), find_model(comparison, b)
         upper, lower = value_of(one, metric), value_of(other, metric)
         if one is None or other is None or upper is None or not lower:

@@ -18,6 +18,7 @@ COLOURS = {
     "popularity": "#8a8f98",
     "als": "#b07aa1",
     "teacher": "#3b7dd8",
+    "assistant": "#5b4a9e",
     "student_plain": "#e0a03c",
     "student": "#d1495b",
 }

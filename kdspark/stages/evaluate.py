@@ -20,6 +20,7 @@ from kdspark.bridge.scoring import Timing, rank_users, seen_items
 from kdspark.config import Config
 from kdspark.ranking.beyond import Catalogue, exposure_by_popularity, head_items
 from kdspark.report.comparison import (
+    ASSISTANT,
     COMPARISON,
     POPULARITY,
     STUDENT,
@@ -44,7 +45,7 @@ from kdspark.spark.metrics import (
     slice_metric_names,
     with_activity,
 )
-from kdspark.stages import baselines, prepare, student, teacher
+from kdspark.stages import assistant, baselines, prepare, student, teacher
 from kdspark.stages.stage import Night, Outcome, Stage, Task
 from kdspark.workspace import read_json, write_json
 
@@ -58,6 +59,7 @@ _TITLES = {
     "ease": "EASE",
     "gfcf": "GF-CF",
     "teacher": "Teacher",
+    "assistant": "Assistant",
     "student_plain": "Student without distillation",
     "student": "Student, distilled",
 }
@@ -70,6 +72,11 @@ class _Model:
     name: str
     bundle: Path
     facts: dict[str, Any]
+
+
+def stage(config: Config) -> Stage:
+    """The comparison of the baselines, the teacher, its assistant if there is one, and the students."""
+    return Stage(NAME, "evaluate", (prepare.NAME, baselines.NAME, *_compared(config).values()), _settings, _build)
 
 
 def _settings(night: Night) -> object:
@@ -215,6 +222,7 @@ class _Evaluation:
     def _pairs(self) -> list[tuple[str, str]]:
         names = [model.name for model in self.models]
         wanted = [(STUDENT, TEACHER), (STUDENT, STUDENT_PLAIN)]
+        wanted += [(ASSISTANT, TEACHER), (STUDENT, ASSISTANT)] if ASSISTANT in names else []
         wanted += [(one, other) for one in (STUDENT, TEACHER) for other in names[: names.index(TEACHER)]]
         return wanted
 
@@ -244,9 +252,15 @@ def _models(task: Task, config: Config) -> Iterable[_Model]:
     folder = task.inputs[baselines.NAME]
     for kind in (POPULARITY, *(baseline.kind for baseline in config.baselines)):
         yield _Model(kind, folder / kind / "serving", _facts(folder / kind / "model"))
-    stages = {TEACHER: teacher.name("train"), STUDENT_PLAIN: student.PLAIN, STUDENT: student.name("train")}
-    for name, stage in stages.items():
+    for name, stage in _compared(config).items():
         yield _Model(name, task.inputs[stage] / student.SERVING, _facts(task.inputs[stage] / student.MODEL))
+
+
+def _compared(config: Config) -> dict[str, str]:
+    """Name -> stage of the night's own models."""
+    between = {} if config.assistant is None else {ASSISTANT: assistant.name("train")}
+    students = {STUDENT_PLAIN: student.PLAIN, STUDENT: student.name("train")}
+    return {TEACHER: teacher.name("train"), **between, **students}
 
 
 def _facts(model: Path) -> dict[str, Any]:
@@ -260,12 +274,3 @@ def _curves(name: str, facts: dict[str, Any]) -> Iterable[tuple[str, list[dict[s
         yield name, facts["curve"]
     for index, member in enumerate(facts["members"]):
         yield from _curves(f"{name}: {member['kind']} {index + 1}", member)
-
-
-STAGE = Stage(
-    NAME,
-    "evaluate",
-    (prepare.NAME, baselines.NAME, teacher.name("train"), student.PLAIN, student.name("train")),
-    _settings,
-    _build,
-)

@@ -1,7 +1,11 @@
-"""soft_labels: the teacher's top-K and a sampled tail, with logits, for training positions and scoring inputs."""
+"""soft_labels: a teacher's top-K and a sampled tail, with logits, for training positions and scoring inputs."""
+
+from collections.abc import Callable
+from typing import Any
 
 from kdspark import tables
 from kdspark.bridge.labels import label_examples, label_table
+from kdspark.config import DistillConfig
 from kdspark.spark.examples import scoring_inputs
 from kdspark.spark.io import read_table, training_files, write_table
 from kdspark.stages import prepare, teacher
@@ -16,19 +20,32 @@ def name(scope: Scope) -> str:
 
 
 def stage(scope: Scope) -> Stage:
-    needs = (prepare.NAME, teacher.name(scope))
-    return Stage(name(scope), "soft-labels", needs, _settings, lambda task: _build(task, scope))
+    """The teacher's answers."""
+    return answers(name(scope), "soft-labels", scope, teacher.name(scope), lambda night: night.config.first_distill)
 
 
-def _settings(night: Night) -> object:
-    settings = {"soft_labels": night.config.soft_labels.model_dump(mode="json")}
-    # named only where it is so: labels without vectors are the same as ever
-    return {**settings, "vectors": True} if night.config.distill.reads_user_vectors else settings
+def answers(stage: str, verb: str, scope: Scope, answering: str, distill: Callable[[Night], DistillConfig]) -> Stage:
+    """A stage of one model's answers.
+
+    Args:
+        answering: the stage whose serving bundle answers.
+        distill: how its answers are learned from.
+    """
+
+    def settings(night: Night) -> dict[str, Any]:
+        found = {"soft_labels": night.config.soft_labels.model_dump(mode="json")}
+        # named only where it is so: labels without vectors are the same as ever
+        return {**found, "vectors": True} if distill(night).reads_user_vectors else found
+
+    def build(task: Task) -> Outcome:
+        return _build(task, scope, answering, distill(task.night).reads_user_vectors)
+
+    return Stage(stage, verb, (prepare.NAME, answering), settings, build)
 
 
-def _build(task: Task, scope: Scope) -> Outcome:
+def _build(task: Task, scope: Scope, answering: str, vectors: bool) -> Outcome:
     night = task.night
-    bundle = task.inputs[teacher.name(scope)] / teacher.SERVING
+    bundle = task.inputs[answering] / teacher.SERVING
     teacher_id = str(read_json(bundle / "model.json")["sha256"])[:16]
     prepared, config = task.inputs[prepare.NAME], night.config.soft_labels
     counts = read_json(prepared / "manifest.json")["rows"]
@@ -41,7 +58,6 @@ def _build(task: Task, scope: Scope) -> Outcome:
     laid_out = examples.repartition(training_files(rows), tables.USER_IDX).sortWithinPartitions(
         tables.USER_IDX, tables.POSITION
     )
-    vectors = night.config.distill.reads_user_vectors
     labelled = label_examples(laid_out, bundle, config, teacher_id, night.config.seed, vectors)
     written = write_table(labelled, label_table(vectors), task.out / TABLE)
     return Outcome(rows={TABLE: written}, facts={"teacher_id": teacher_id})

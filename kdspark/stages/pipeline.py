@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kdspark.config import Config, load_config
 from kdspark.report.comparison import REPORT
-from kdspark.stages import baselines, evaluate, labels, prepare, publish, score, student, teacher
+from kdspark.stages import assistant, baselines, evaluate, labels, prepare, publish, score, student, teacher
 from kdspark.stages.record import record_run
 from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night, Stage
@@ -26,12 +26,14 @@ def stages_of(config: Config) -> dict[str, Stage]:
         baselines.STAGE,
         teacher.stage("train"),
         labels.stage("train"),
+        *assistant.stages("train", config),
         student.plain_stage(),
         student.stage("train", config),
     ]
     if config.refit:
-        stages += [teacher.stage("full"), labels.stage("full"), student.stage("full", config)]
-    stages += [score.stage(config), evaluate.STAGE, publish.STAGE]
+        stages += [teacher.stage("full"), labels.stage("full"), *assistant.stages("full", config)]
+        stages += [student.stage("full", config)]
+    stages += [score.stage(config), evaluate.stage(config), publish.STAGE]
     return {stage.name: stage for stage in stages}
 
 

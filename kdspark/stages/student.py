@@ -11,12 +11,11 @@ from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.training import Request, train_recommender
 from kdspark.config import Config, DistillConfig, EnsembleConfig
-from kdspark.stages import labels, prepare, teacher, warm
+from kdspark.stages import assistant, distilled, prepare, warm
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
-from kdspark.workspace import read_json
 
 PLAIN = "train_plain"
-MODEL, SERVING = warm.MODEL, "serving"
+MODEL, SERVING = distilled.MODEL, distilled.SERVING
 
 
 def name(scope: Scope) -> str:
@@ -28,9 +27,7 @@ _COMPARED = (name("train"), PLAIN)
 
 def stage(scope: Scope, config: Config) -> Stage:
     """The distilled student; with scope "full", the refit on every event with the epochs found."""
-    needs: tuple[str, ...] = (prepare.NAME, labels.name(scope))
-    if config.distill.reads_vectors:
-        needs = (*needs, teacher.name(scope))
+    needs = assistant.source(scope, config).needs(config.distill)
     if scope == "full":
         needs = (*needs, name("train"))
     settings = partial(_settings, stage=name(scope))
@@ -69,19 +66,9 @@ def _model_settings(config: Config) -> dict[str, Any]:
 
 
 def _build(task: Task, scope: Scope) -> Outcome:
-    request = Request(
-        Prepared(task.inputs[prepare.NAME]),
-        scope,
-        task.checkpoints,
-        task.night.config.seed,
-        rows=task.inputs[labels.name(scope)] / labels.TABLE,
-        distill=task.night.config.distill,
-        top_k=task.night.config.soft_labels.top_k,
-        teacher=task.inputs[teacher.name(scope)] / teacher.SERVING if task.night.config.distill.reads_vectors else None,
-    )
-    if scope == "full":
-        request = request.refit(read_json(task.inputs[name("train")] / MODEL / "training.json"))
-    return _train(task, request)
+    config = task.night.config
+    source = assistant.source(scope, config)
+    return _train(task, distilled.request(task, scope, config.distill, source, name("train")))
 
 
 def _build_plain(task: Task) -> Outcome:
@@ -101,11 +88,11 @@ def _build_plain(task: Task) -> Outcome:
     )
 
 
-def _train(task: Task, request: Request) -> Outcome:
-    items = request.prepared.items(request.scope)
+def _train(task: Task, wanted: Request) -> Outcome:
+    items = wanted.prepared.items(wanted.scope)
     night = task.night.config
-    student, request, start = warm.started(task, replace(request, storage=night.student_storage))
+    student, wanted, start = warm.started(task, replace(wanted, storage=night.student_storage))
     model = student if night.student_copies == 1 else EnsembleConfig(members=[student] * night.student_copies)
-    trained = train_recommender(task.night.spark, model, request, task.out / MODEL)
+    trained = train_recommender(task.night.spark, model, wanted, task.out / MODEL)
     serving_bundle(task.out / MODEL, items, items, task.out / SERVING)
     return Outcome(rows=trained.rows, facts={**trained.facts(), **start})

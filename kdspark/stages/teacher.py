@@ -48,9 +48,9 @@ def check_vectors(config: Config) -> None:
         ConfigError: it is an item-item model, or an ensemble with one.
         ModelError: its folder is missing or damaged.
     """
-    for path in _pretrained(config.teacher) if config.distill.reads_vectors else []:
+    for path in _pretrained(config.teacher) if config.first_distill.reads_vectors else []:
         if not has_short_vectors(describe_folder(Path(path))["model"]):
-            losses = " and ".join(config.distill.vector_losses)
+            losses = " and ".join(config.first_distill.vector_losses)
             raise ConfigError(
                 f"`distill.losses`: {losses} would read the teacher's vectors, but {path} holds an item-item model, or "
                 "an ensemble with one, whose vectors are as long as the catalogue.",
