@@ -7,6 +7,7 @@ import torch
 
 from kdspark.bridge.items import load_items
 from kdspark.bridge.prepared import Prepared, Scope, splits_of
+from kdspark.bridge.snapshots import Snapshots
 from kdspark.bridge.validation import validator
 from kdspark.config import LightGCNConfig
 from kdspark.distill.graph import Edges, GraphObjective
@@ -27,6 +28,7 @@ def train_graph(
     stop_after: int | None,
     extras: dict[str, Any],
     out: Path,
+    snapshots: int = 0,
 ) -> dict[str, Any]:
     """Train a LightGCN on all events of a scope and write the folder of its `GraphFactors`.
 
@@ -34,9 +36,11 @@ def train_graph(
         scope: "train" validates on the valid events, if there are any; "full" does not.
         stop_after: epochs to train on the schedule of all.
         extras: kept in the model's description.
+        snapshots: earlier states to keep beside the model.
 
     Returns:
-        best_epoch, best_metric, curve, and rows: the table it learned from and how many rows that has.
+        best_epoch, best_metric, curve, snapshots (their epochs), and rows: the table it learned from and how many
+        rows that has.
 
     Raises:
         TrainingError: as the trainer does; the graph's tables do not fit into memory.
@@ -53,6 +57,12 @@ def train_graph(
         device,
     )
     validated = scope == "train" and prepared.has_validation
+
+    def save(folder: Path) -> None:
+        with torch.no_grad():
+            save_model(model.frozen(), folder, extras)
+
+    kept = Snapshots(snapshots, checkpoints, save)
     trainer = Trainer(
         objective,
         edges.epoch,
@@ -64,11 +74,17 @@ def train_graph(
         device=device,
         title=config.kind,
         stop_after=stop_after,
+        after_epoch=kept.after_epoch if snapshots else None,
     )
     result = trainer.fit()
     save_model(model.cpu().frozen(), out, extras)
+    kept.write(out, result.best_epoch)
     found = {"best_epoch": result.best_epoch, "best_metric": result.best_metric, "curve": result.curve}
-    return {**found, "rows": {prepared.interactions.name: prepared.n_events(scope)}}
+    return {
+        **found,
+        "snapshots": kept.wanted(result.best_epoch),
+        "rows": {prepared.interactions.name: prepared.n_events(scope)},
+    }
 
 
 def _frozen(measure: Validate) -> Validate:

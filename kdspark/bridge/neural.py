@@ -15,11 +15,13 @@ from pydantic import TypeAdapter
 from kdspark import tables
 from kdspark.bridge.items import load_items
 from kdspark.bridge.prepared import Prepared, Scope
+from kdspark.bridge.snapshots import Snapshots
 from kdspark.bridge.validation import validator
 from kdspark.bridge.warm import start_from
-from kdspark.config import DistillConfig, StudentConfig, TrainableConfig
+from kdspark.config import DistillConfig, StudentConfig, TrainableConfig, TrainingConfig
 from kdspark.distill.base import Objective
 from kdspark.distill.batches import ExampleBatch
+from kdspark.distill.curriculum import CurriculumFeed
 from kdspark.distill.feed import ParquetFeed
 from kdspark.distill.objectives import ExampleObjective
 from kdspark.distill.sequences import SequenceObjective
@@ -40,6 +42,7 @@ def train_process(
     prepared: str,
     scope: Scope,
     rows: str | None,
+    easier: list[str],
     distill: dict[str, Any] | None,
     top_k: int,
     teacher: str | None,
@@ -48,6 +51,7 @@ def train_process(
     start: str | None,
     stop_after: int | None,
     heard: list[tuple[int, float]],
+    snapshots: int,
     extras: dict[str, Any],
     out: str,
 ) -> dict[str, Any]:
@@ -58,6 +62,7 @@ def train_process(
         prepared: the prepare stage's folder.
         scope: "train" validates on the valid events, if there are any; "full" does not.
         rows: folder of training rows; None trains a causal model on whole sequences, any other on the examples.
+        easier: folders of the same rows with the answers of the teacher's earlier states, in their order.
         distill: the loss; None for hard labels alone.
         top_k: how many of a row's candidates are the teacher's ordered top.
         teacher: serving bundle whose item vectors losses on vectors read; None where none does.
@@ -66,11 +71,13 @@ def train_process(
         start: model folder whose weights the model starts from; None for fresh ones.
         stop_after: epochs to train on the schedule of all.
         heard: (epoch, validation metric) of the training that a refit repeats.
+        snapshots: earlier states to keep beside the model.
         extras: kept in the model's description.
         out: the model folder.
 
     Returns:
-        best_epoch, best_metric, curve, and rows: the table it learned from and how many rows that has.
+        best_epoch, best_metric, curve, snapshots (their epochs), and rows: the table it learned from and how many
+        rows that has.
     """
     model_config, source = _CONFIG.validate_python(config), Prepared(Path(prepared))
     items = load_items(source.items(scope))
@@ -87,7 +94,7 @@ def train_process(
     else:
         objective = _example_objective(model, model_config, source, loss, top_k, teacher, seed)
     columns = _user_columns(source.user_sizes) + ([] if sequences else [tables.TARGETS])
-    feed = _feed(folder, columns + _label_columns(loss), model_config.training.batch_size, seed)
+    feed = _feeds([*map(Path, easier), folder], columns + _label_columns(loss), loss, model_config.training, seed)
     rows_per_step = min(model_config.training.batch_size, feed.rows)
     require_memory(
         objective.step_bytes(rows_per_step),
@@ -102,6 +109,7 @@ def train_process(
             "`distill.lambda_schedule`: feedback goes by validations, and the split left no events for them.",
             "Choose a split that leaves some, or another schedule.",
         )
+    kept = Snapshots(snapshots, Path(checkpoints), lambda folder: save_model(model, folder, extras))
     trainer = Trainer(
         objective,
         lambda epoch: _batches(feed, epoch),
@@ -114,12 +122,15 @@ def train_process(
         title=f"{model_config.kind}{', distilled' if loss.distils else ''}",
         stop_after=stop_after,
         heard=dict(heard),
+        after_epoch=kept.after_epoch if snapshots else None,
+        patience_from=loss.curriculum.final_from(model_config.training.epochs) if loss.curriculum else 0,
     )
     result = trainer.fit()
     if _rank() == 0:
         save_model(model.cpu(), Path(out), extras)
+        kept.write(Path(out), result.best_epoch)
     found = {"best_epoch": result.best_epoch, "best_metric": result.best_metric, "curve": result.curve}
-    return {**found, "rows": {folder.name: feed.rows}}
+    return {**found, "snapshots": kept.wanted(result.best_epoch), "rows": {folder.name: feed.rows}}
 
 
 def _example_objective(
@@ -150,6 +161,16 @@ def _label_columns(loss: DistillConfig) -> list[str]:
     return columns + ([tables.POSITION] if loss.refresh else [])
 
 
+def _feeds(
+    folders: list[Path], columns: list[str], loss: DistillConfig, training: TrainingConfig, seed: int
+) -> ParquetFeed | CurriculumFeed:
+    feeds = [_feed(folder, columns, training.batch_size, seed) for folder in folders]
+    curriculum = loss.curriculum
+    if curriculum is None:
+        return feeds[0]
+    return CurriculumFeed(feeds, lambda epoch: curriculum.state_at(epoch, training.epochs))
+
+
 def _feed(folder: Path, columns: list[str], batch_size: int, seed: int) -> ParquetFeed:
     try:
         expected = int(read_json(folder.parent / "manifest.json")["rows"][folder.name])
@@ -159,7 +180,7 @@ def _feed(folder: Path, columns: list[str], batch_size: int, seed: int) -> Parqu
     return ParquetFeed(folder, columns, batch_size, seed, expected_rows=expected, rank=_rank(), world=world)
 
 
-def _batches(feed: ParquetFeed, epoch: int) -> Iterator[ExampleBatch]:
+def _batches(feed: ParquetFeed | CurriculumFeed, epoch: int) -> Iterator[ExampleBatch]:
     for columns in feed.epoch(epoch):
         rows = len(columns[tables.USER_IDX])
         no_ids, no_numbers = torch.empty(rows, 0, dtype=torch.int64), torch.empty(rows, 0)

@@ -20,6 +20,7 @@ from kdspark.bridge.graph import train_graph
 from kdspark.bridge.items import load_items
 from kdspark.bridge.neural import train_process
 from kdspark.bridge.prepared import Prepared, Scope, splits_of
+from kdspark.bridge.snapshots import snapshot, state_of
 from kdspark.bridge.vocabulary import check_vocabulary, vocabulary_stamp
 from kdspark.bridge.warm import member_folder
 from kdspark.config import (
@@ -73,6 +74,8 @@ class Request:
         start: model folder whose weights a neural model starts from, of an equal configuration, or a folder with those
             of an ensemble's members (`bridge.warm.member_folder`); None for fresh ones.
         storage: of the model folder; training is in float32 always.
+        easier: `rows` with the answers of the teacher's earlier states, in their order.
+        snapshots: earlier states to keep beside the model, for its own students.
         epochs_from: the training record of the same model, whose number of epochs, and the feedback of whose
             validations, a refit repeats.
     """
@@ -87,6 +90,8 @@ class Request:
     teacher: Path | None = None
     start: Path | None = None
     storage: Storage = "float32"
+    easier: tuple[Path, ...] = ()
+    snapshots: int = 0
     epochs_from: Mapping[str, Any] | None = None
 
     def refit(self, record: Mapping[str, Any]) -> "Request":
@@ -115,7 +120,7 @@ class Request:
 class Trained:
     """What training found out; the model is on disk.
 
-    `rows` counts what it learned from: table -> rows. `gate` is that of an ensemble which has one.
+    `rows` counts what it learned from: table -> rows. `snapshots` are the epochs of the earlier states kept. `gate` is that of an ensemble which has one.
     """
 
     kind: str
@@ -126,6 +131,7 @@ class Trained:
     best_metric: float | None = None
     curve: list[dict[str, float]] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
+    snapshots: list[int] = field(default_factory=list)
     members: list["Trained"] = field(default_factory=list)
     gate: dict[str, Any] | None = None
 
@@ -184,6 +190,10 @@ def _train_ensemble(
     ensemble = Ensemble(models, config.weights, items).eval()
     ensemble.weigher = _weigher(config, request, ensemble)
     save_model(ensemble, out, stamp)
+    for state in range(1, request.snapshots + 1):
+        then = [load_model(state_of(scratch / str(index), state), items) for index in range(len(models))]
+        earlier = Ensemble(then, config.weights, items, ensemble.weigher)
+        save_model(earlier.eval(), snapshot(out, state), stamp)
     shutil.rmtree(scratch)
     return trained, ensemble.weigher.record() if isinstance(ensemble.weigher, Gate) else None
 
@@ -251,7 +261,8 @@ def _fit_item_item(config: ItemItemConfig, request: Request, items: ItemTable) -
 
 def _train_graph(config: LightGCNConfig, request: Request, stamp: Stamp, out: Path) -> dict[str, Any]:
     prepared, scope, folder = request.prepared, request.scope, request.checkpoints
-    return train_graph(config, prepared, scope, folder, request.seed, request.epochs_to_repeat, stamp, out)
+    stop_after, snapshots = request.epochs_to_repeat, request.snapshots
+    return train_graph(config, prepared, scope, folder, request.seed, stop_after, stamp, out, snapshots)
 
 
 def _train_neural(
@@ -262,6 +273,7 @@ def _train_neural(
         "prepared": str(request.prepared.folder),
         "scope": request.scope,
         "rows": str(request.rows) if request.rows else None,
+        "easier": [str(folder) for folder in request.easier],
         "distill": request.distill.model_dump(mode="json", by_alias=True) if request.distill else None,
         "top_k": request.top_k,
         "teacher": str(request.teacher) if request.teacher else None,
@@ -270,6 +282,7 @@ def _train_neural(
         "start": str(request.start) if request.start else None,
         "stop_after": request.epochs_to_repeat,
         "heard": _heard(request.epochs_from),
+        "snapshots": request.snapshots,
         "extras": stamp,
         "out": str(out),
     }

@@ -5,6 +5,7 @@ An unknown key, a wrong type or an impossible combination raises `ConfigError` b
 
 from kdspark.config.assistant import AssistantConfig
 from kdspark.config.base import Strict
+from kdspark.config.curriculum import CurriculumConfig
 from kdspark.config.data import (
     ColumnsConfig,
     DataConfig,
@@ -86,6 +87,7 @@ __all__ = [
     "Config",
     "ConsistencyConfig",
     "CosineSchedule",
+    "CurriculumConfig",
     "DEConfig",
     "DataConfig",
     "DistillConfig",

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from kdspark.config.base import Strict
+from kdspark.config.curriculum import CurriculumConfig
 from kdspark.config.losses import LossConfig, OwnTopLossConfig
 from kdspark.config.schedules import AgreementSchedule, FeedbackSchedule, LambdaSchedule, TemperatureSchedule, repeated
 
@@ -24,6 +25,7 @@ class DistillConfig(Strict):
         candidates: softmax of the soft part over the row's "candidates", or the "catalogue" (full softmax).
         losses: further losses, each kind once.
         lambda_schedule: what lambda is multiplied by as the training goes on; each kind once, several multiply.
+        curriculum: learn from earlier states of the teacher first; null for the final one alone.
         temperature_schedule: the same for the temperature, and so for its square before the KL.
     """
 
@@ -38,6 +40,7 @@ class DistillConfig(Strict):
     losses: list[LossConfig] = []
     lambda_schedule: list[LambdaSchedule] = []
     temperature_schedule: list[TemperatureSchedule] = []
+    curriculum: CurriculumConfig | None = None
 
     @property
     def distils(self) -> bool:
@@ -99,6 +102,23 @@ class DistillConfig(Strict):
         if not self.distils and self.hard_weight == 0:
             raise ValueError("`lambda` and `hard_weight` are both 0, without `losses`: nothing to learn from")
         return self
+
+    @model_validator(mode="after")
+    def _curriculum_of_answers(self) -> "DistillConfig":
+        if not self.distils:
+            self.refuse_idle(["curriculum"], "with `lambda: 0` and no `losses`")
+        if self.curriculum is not None and self.reads_vectors:
+            raise ValueError(
+                f"`curriculum` changes the teacher's answers as the training goes on, and "
+                f"{' and '.join(self.vector_losses)} of `losses` would read the final teacher's vectors all the while; "
+                "remove either"
+            )
+        return self
+
+    @property
+    def snapshots(self) -> int:
+        """How many earlier states of the teacher are learned from."""
+        return self.curriculum.snapshots if self.curriculum is not None else 0
 
     @model_validator(mode="after")
     def _each_kind_once(self) -> "DistillConfig":

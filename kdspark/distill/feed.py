@@ -96,8 +96,10 @@ class ParquetFeed:
         self.steps = math.ceil(max(shards) / batch_size)
         self._check_rows(expected_rows, shards)
 
-    def epoch(self, number: int) -> Generator[dict[str, torch.Tensor], None, None]:
-        """Batches of one epoch: `steps` of them, int64 for integers and booleans, float32 for floats.
+    def epoch(self, number: int, steps: int | None = None) -> Generator[dict[str, torch.Tensor], None, None]:
+        """Batches of one epoch: `steps` of them, by default this feed's own number.
+
+        They hold int64 for integers and booleans, float32 for floats.
 
         A single process sees every row once; its last batch may be shorter. With several, all batches are full: a
         rank that runs out of rows starts its shard again in another order, so every row is seen at least once.
@@ -109,7 +111,7 @@ class ParquetFeed:
         """
         with contextlib.closing(self._chunks(number)) as chunks:
             batches = rebatched(chunks, self.batch_size)
-            for batch in batches if self.world == 1 else itertools.islice(batches, self.steps):
+            for batch in batches if self.world == 1 else itertools.islice(batches, steps or self.steps):
                 yield {name: _tensor(batch[name]) for name in self.columns}
 
     def _chunks(self, epoch: int) -> Generator[Chunk, None, None]:

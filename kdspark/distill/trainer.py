@@ -71,6 +71,8 @@ class Trainer:
         device: where the model and the batches go.
         title: of the progress bar.
         stop_after: end after that many epochs, on the schedule of all of `config.epochs`.
+        after_epoch: called by rank 0 with the number of epochs done, before the checkpoint that says so.
+        patience_from: epochs after which evaluations begin to count against `config.patience`.
         heard: epoch (from 1) -> validation metric of the training that this one repeats without validation: what the
             objective goes by in its stead.
     """
@@ -86,6 +88,8 @@ class Trainer:
     title: str = "training"
     stop_after: int | None = None
     heard: Mapping[int, float] = field(default_factory=dict)
+    after_epoch: Callable[[int], None] | None = None
+    patience_from: int = 0
 
     def fit(self) -> TrainingResult:
         """Train, and leave the best (or last) weights in the objective's model, in evaluation mode.
@@ -123,6 +127,8 @@ class Trainer:
                 row["seconds"] = perf_counter() - started
                 result.seconds += row["seconds"]
                 result.curve.append(row)
+                if self.after_epoch is not None and _rank() == 0:
+                    self.after_epoch(epoch + 1)
                 if self._can_resume(epoch + 1, last):
                     self._save(result, epoch + 1)
         if self._best:
@@ -204,7 +210,7 @@ class Trainer:
             self._best = {name: tensor.detach().clone() for name, tensor in self._model().state_dict().items()}
 
     def _patience_over(self, result: TrainingResult, epoch: int) -> bool:
-        evaluations = (epoch - result.best_epoch) // self.config.eval_every
+        evaluations = (epoch - max(result.best_epoch, self.patience_from)) // self.config.eval_every
         return self.validate is not None and result.best_epoch > 0 and evaluations >= self.config.patience
 
     def _save(self, result: TrainingResult, done: int) -> None:

@@ -3,11 +3,12 @@
 Both run before the student: the assistant learns from the teacher's soft labels, and answers the same positions.
 """
 
-from kdspark.bridge.items import serving_bundle
+from dataclasses import replace
+
 from kdspark.bridge.training import train_recommender
 from kdspark.config import AssistantConfig, Config
 from kdspark.stages import labels, teacher
-from kdspark.stages.distilled import MODEL, SERVING, Source, request
+from kdspark.stages.distilled import MODEL, Source, request
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
 
 _VERB = "train-student"
@@ -43,16 +44,18 @@ def source(scope: Scope, config: Config) -> Source:
 
 def _settings(night: Night) -> object:
     distill = night.config.first_distill.model_dump(mode="json", by_alias=True)
-    return {"assistant": _assistant(night.config).model.model_dump(mode="json"), "distill": distill}
+    model = _assistant(night.config).model.model_dump(mode="json")
+    snapshots = night.config.distill.snapshots
+    return {"assistant": model, "distill": distill, **({"snapshots": snapshots} if snapshots else {})}
 
 
 def _build(task: Task, scope: Scope) -> Outcome:
     config = task.night.config
     taught = Source(teacher.name(scope), labels.name(scope))
     wanted = request(task, scope, config.first_distill, taught, name("train"))
+    wanted = replace(wanted, snapshots=config.distill.snapshots)
     trained = train_recommender(task.night.spark, _assistant(config).model, wanted, task.out / MODEL)
-    items = wanted.prepared.items(scope)
-    serving_bundle(task.out / MODEL, items, items, task.out / SERVING)
+    teacher.write_bundles(task.out, config.distill, wanted.prepared.items(scope))
     return Outcome(rows=trained.rows, facts=trained.facts())
 
 

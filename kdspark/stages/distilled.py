@@ -42,6 +42,7 @@ def request(task: Task, scope: Scope, distill: DistillConfig, source: Source, tr
         task.checkpoints,
         task.night.config.seed,
         rows=task.inputs[source.labels] / labels.TABLE,
+        easier=tuple(task.inputs[source.labels] / table for table in labels.tables_of(distill)[:-1]),
         distill=distill,
         top_k=task.night.config.soft_labels.top_k,
         teacher=task.inputs[source.model] / SERVING if distill.reads_vectors else None,

@@ -19,6 +19,11 @@ def name(scope: Scope) -> str:
     return "soft_labels" if scope == "train" else "refit_labels"
 
 
+def tables_of(distill: DistillConfig) -> list[str]:
+    """The tables of answers: one per earlier state of who answers, in their order, then the final one's."""
+    return [*(f"{TABLE}_{state}" for state in range(1, distill.snapshots + 1)), TABLE]
+
+
 def stage(scope: Scope) -> Stage:
     """The teacher's answers."""
     return answers(name(scope), "soft-labels", scope, teacher.name(scope), lambda night: night.config.first_distill)
@@ -33,20 +38,20 @@ def answers(stage: str, verb: str, scope: Scope, answering: str, distill: Callab
     """
 
     def settings(night: Night) -> dict[str, Any]:
-        found = {"soft_labels": night.config.soft_labels.model_dump(mode="json")}
-        # named only where it is so: labels without vectors are the same as ever
-        return {**found, "vectors": True} if distill(night).reads_user_vectors else found
+        found: dict[str, Any] = {"soft_labels": night.config.soft_labels.model_dump(mode="json")}
+        # named only where they are so: labels without them are the same as ever
+        if distill(night).reads_user_vectors:
+            found["vectors"] = True
+        return {**found, "snapshots": distill(night).snapshots} if distill(night).snapshots else found
 
     def build(task: Task) -> Outcome:
-        return _build(task, scope, answering, distill(task.night).reads_user_vectors)
+        return _build(task, scope, answering, distill(task.night))
 
     return Stage(stage, verb, (prepare.NAME, answering), settings, build)
 
 
-def _build(task: Task, scope: Scope, answering: str, vectors: bool) -> Outcome:
+def _build(task: Task, scope: Scope, answering: str, distill: DistillConfig) -> Outcome:
     night = task.night
-    bundle = task.inputs[answering] / teacher.SERVING
-    teacher_id = str(read_json(bundle / "model.json")["sha256"])[:16]
     prepared, config = task.inputs[prepare.NAME], night.config.soft_labels
     counts = read_json(prepared / "manifest.json")["rows"]
     examples, rows = read_table(night.spark, prepared / f"examples_{scope}"), int(counts[f"examples_{scope}"])
@@ -58,6 +63,9 @@ def _build(task: Task, scope: Scope, answering: str, vectors: bool) -> Outcome:
     laid_out = examples.repartition(training_files(rows), tables.USER_IDX).sortWithinPartitions(
         tables.USER_IDX, tables.POSITION
     )
-    labelled = label_examples(laid_out, bundle, config, teacher_id, night.config.seed, vectors)
-    written = write_table(labelled, label_table(vectors), task.out / TABLE)
-    return Outcome(rows={TABLE: written}, facts={"teacher_id": teacher_id})
+    vectors, counted, teacher_id = distill.reads_user_vectors, {}, ""
+    for table, bundle in zip(tables_of(distill), teacher.bundles(task.inputs[answering], distill), strict=True):
+        teacher_id = str(read_json(bundle / "model.json")["sha256"])[:16]
+        labelled = label_examples(laid_out, bundle, config, teacher_id, night.config.seed, vectors)
+        counted[table] = write_table(labelled, label_table(vectors), task.out / table)
+    return Outcome(rows=counted, facts={"teacher_id": teacher_id})

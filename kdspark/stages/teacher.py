@@ -4,8 +4,9 @@ from pathlib import Path
 
 from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
+from kdspark.bridge.snapshots import snapshot
 from kdspark.bridge.training import Request, train_recommender
-from kdspark.config import Config, EnsembleConfig, PretrainedConfig, RecommenderConfig
+from kdspark.config import Config, DistillConfig, EnsembleConfig, PretrainedConfig, RecommenderConfig
 from kdspark.errors import ConfigError
 from kdspark.models.build import has_short_vectors
 from kdspark.models.storage import describe_folder
@@ -28,7 +29,26 @@ def stage(scope: Scope) -> Stage:
 
 def _settings(night: Night) -> object:
     teacher = night.config.teacher
-    return {"teacher": teacher.model_dump(mode="json"), "pretrained": _pretrained(teacher)}
+    settings = {"teacher": teacher.model_dump(mode="json"), "pretrained": _pretrained(teacher)}
+    snapshots = night.config.first_distill.snapshots
+    # named only where there are some: a teacher without them is the same as ever
+    return {**settings, "snapshots": snapshots} if snapshots else settings
+
+
+def bundles(folder: Path, distill: DistillConfig) -> list[Path]:
+    """Serving bundles in the folder of a stage whose model teaches: of its earlier states in their order, and its own.
+
+    Args:
+        distill: how its answers are learned from.
+    """
+    return [*(folder / f"{SERVING}_{state}" for state in range(1, distill.snapshots + 1)), folder / SERVING]
+
+
+def write_bundles(folder: Path, distill: DistillConfig, items: Path) -> None:
+    """Write them for the model in that folder."""
+    states = [snapshot(folder / MODEL, state) for state in range(1, distill.snapshots + 1)]
+    for model, bundle in zip([*states, folder / MODEL], bundles(folder, distill), strict=True):
+        serving_bundle(model, items, items, bundle)
 
 
 def _pretrained(config: RecommenderConfig) -> dict[str, str]:
@@ -60,9 +80,10 @@ def check_vectors(config: Config) -> None:
 
 def _build(task: Task, scope: Scope) -> Outcome:
     prepared = Prepared(task.inputs[prepare.NAME])
-    request = Request(prepared, scope, task.checkpoints, task.night.config.seed)
+    distill = task.night.config.first_distill
+    request = Request(prepared, scope, task.checkpoints, task.night.config.seed, snapshots=distill.snapshots)
     if scope == "full":
         request = request.refit(read_json(task.inputs[name("train")] / MODEL / "training.json"))
     trained = train_recommender(task.night.spark, task.night.config.teacher, request, task.out / MODEL)
-    serving_bundle(task.out / MODEL, prepared.items(scope), prepared.items(scope), task.out / SERVING)
+    write_bundles(task.out, distill, prepared.items(scope))
     return Outcome(rows=trained.rows, facts=trained.facts())

@@ -361,3 +361,15 @@ def test_the_global_generator_is_left_alone() -> None:
     torch.manual_seed(5)
     make(small("mf", epochs=1)).fit()
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(("patience_from", "epochs_done"), [(0, 3), (4, 6), (20, 8)])
+def test_patience_counts_from_where_it_is_told(patience_from: int, epochs_done: int) -> None:
+    """The metric is best after the first epoch; two evaluations without a better one end the training."""
+    found = iter([1.0, *[0.0] * 20])
+    config = small("bag", epochs=8, patience=2)
+    done: list[int] = []
+    trainer = make(config, validate=lambda model: next(found), patience_from=patience_from, after_epoch=done.append)
+    result = trainer.fit()
+    assert (result.best_epoch, len(result.curve)) == (1, epochs_done)
+    assert done == list(range(1, epochs_done + 1))
