@@ -2,7 +2,8 @@
 
 Neural models train in this process or through TorchDistributor, fed by Petastorm; graph models train in this process
 on the graph of the train events, and item-item models are solved from them; ALS runs in Spark; popularity counts; a
-pre-trained one is loaded; an ensemble trains its members first.
+pre-trained one is loaded, one of another workspace is mapped to tonight's items first; an ensemble trains its members
+before it.
 """
 
 import shutil
@@ -21,6 +22,7 @@ from kdspark.bridge.items import load_items
 from kdspark.bridge.neural import train_process
 from kdspark.bridge.prepared import Prepared, Scope, splits_of
 from kdspark.bridge.snapshots import snapshot, state_of
+from kdspark.bridge.transfer import transferred, tuned
 from kdspark.bridge.vocabulary import check_vocabulary, vocabulary_stamp
 from kdspark.bridge.warm import member_folder
 from kdspark.config import (
@@ -36,6 +38,7 @@ from kdspark.config import (
     PretrainedConfig,
     RecommenderConfig,
     Storage,
+    TransferConfig,
 )
 from kdspark.models.batch import ItemTable
 from kdspark.models.build import build_model
@@ -120,7 +123,8 @@ class Request:
 class Trained:
     """What training found out; the model is on disk.
 
-    `rows` counts what it learned from: table -> rows. `snapshots` are the epochs of the earlier states kept. `gate` is that of an ensemble which has one.
+    `rows` counts what it learned from: table -> rows. `snapshots` are the epochs of the earlier states kept,
+    `gate` is that of an ensemble which has one, `transferred` how much of the catalogue another log's model knows.
     """
 
     kind: str
@@ -134,6 +138,7 @@ class Trained:
     snapshots: list[int] = field(default_factory=list)
     members: list["Trained"] = field(default_factory=list)
     gate: dict[str, Any] | None = None
+    transferred: dict[str, Any] | None = None
 
     def facts(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -156,6 +161,8 @@ def train_recommender(spark: "SparkSession", config: RecommenderConfig, request:
         record = {"gate": gate, "rows": {table: rows for member in members for table, rows in member.rows.items()}}
     elif isinstance(config, NeuralConfig):
         record = _train_neural(spark, config, request, stamp, out)
+    elif isinstance(config, TransferConfig):
+        record = _transfer(spark, config, request, stamp, out)
     elif isinstance(config, LightGCNConfig):
         record = _train_graph(config, request, stamp, out)
     else:
@@ -291,6 +298,19 @@ def _train_neural(
         spark, train_process, arguments, config.training.num_processes, shared=request.checkpoints
     )
     return found
+
+
+def _transfer(
+    spark: "SparkSession", config: TransferConfig, request: Request, stamp: Stamp, out: Path
+) -> dict[str, Any]:
+    model, known = transferred(spark, config, request.prepared, request.scope, request.seed)
+    if config.training is None:
+        save_model(model, out, stamp)
+        return {"transferred": known}
+    start = request.checkpoints / "transferred"  # a resumed training writes the same again
+    save_model(model, start, stamp)
+    found = _train_neural(spark, tuned(config, model), replace(request, start=start), stamp, out)
+    return {**found, "transferred": known}
 
 
 def _heard(record: Mapping[str, Any] | None) -> list[tuple[int, float]]:

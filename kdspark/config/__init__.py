@@ -52,6 +52,7 @@ from kdspark.config.models import (
     StudentConfig,
     TrainableConfig,
     TrainingConfig,
+    TransferConfig,
     TransformerConfig,
     TwoTowerConfig,
 )
@@ -131,6 +132,7 @@ __all__ = [
     "TopologyConfig",
     "TrainableConfig",
     "TrainingConfig",
+    "TransferConfig",
     "TransformerConfig",
     "TwoTowerConfig",
     "UnKDConfig",

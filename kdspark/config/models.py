@@ -273,6 +273,32 @@ class PretrainedConfig(Strict):
     path: str
 
 
+class TransferConfig(Strict):
+    """A model that was trained on another log with some of the same items, told apart by their external ids.
+
+    It must read histories: what a table of users says is about other people. Items that it does not know are told by
+    their features where it reads those, from equal columns; or they are learned from tonight's events.
+
+    Args:
+        path: a model folder of the other workspace, such as ROOT/stages/train_teacher/.../model.
+        vocabulary: that workspace's folder of the prepare stage; null: the one named in the manifest beside the model.
+        least: share of tonight's items, of those with an event, that it must know.
+        training: how it goes on learning from tonight's events; null: not at all.
+    """
+
+    kind: Literal["transfer"] = "transfer"
+    path: str
+    vocabulary: str | None = None
+    least: float = Field(0.1, ge=0, le=1)
+    training: TrainingConfig | None = None
+
+    @model_validator(mode="after")
+    def _no_user_table(self) -> Self:
+        if self.training is not None:
+            self.training.refuse_idle(["user_learning_rate"], "in a model without free user vectors")
+        return self
+
+
 class OpinionConfig(Strict):
     """What is read off an ensemble's members, for each user, to weigh them.
 
@@ -370,6 +396,7 @@ RecommenderConfig = Annotated[
         LightGCNConfig,
         PopularityConfig,
         PretrainedConfig,
+        TransferConfig,
         EnsembleConfig,
     ],
     Field(discriminator="kind"),
@@ -381,4 +408,6 @@ def trainings_of(config: RecommenderConfig) -> list[TrainingConfig]:
     """How a recommender, or each member of an ensemble, is trained by steps; none where it is not."""
     if isinstance(config, EnsembleConfig):
         return [training for member in config.members for training in trainings_of(member)]
-    return [config.training] if isinstance(config, NeuralConfig | LightGCNConfig) else []
+    if isinstance(config, NeuralConfig | LightGCNConfig | TransferConfig) and config.training is not None:
+        return [config.training]
+    return []

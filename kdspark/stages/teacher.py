@@ -1,13 +1,15 @@
 """train_teacher: the large model, trained, fitted in closed form, loaded, or an ensemble of these."""
 
 from pathlib import Path
+from typing import Any
 
 from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.snapshots import snapshot
 from kdspark.bridge.training import Request, train_recommender
-from kdspark.config import Config, DistillConfig, EnsembleConfig, PretrainedConfig, RecommenderConfig
-from kdspark.errors import ConfigError
+from kdspark.bridge.transfer import vocabulary_of
+from kdspark.config import Config, DistillConfig, EnsembleConfig, PretrainedConfig, RecommenderConfig, TransferConfig
+from kdspark.errors import ConfigError, ModelError
 from kdspark.models.build import has_short_vectors
 from kdspark.models.storage import describe_folder
 from kdspark.stages import prepare
@@ -29,10 +31,26 @@ def stage(scope: Scope) -> Stage:
 
 def _settings(night: Night) -> object:
     teacher = night.config.teacher
-    settings = {"teacher": teacher.model_dump(mode="json"), "pretrained": _pretrained(teacher)}
-    snapshots = night.config.first_distill.snapshots
+    settings: dict[str, Any] = {"teacher": teacher.model_dump(mode="json"), "pretrained": _pretrained(teacher)}
+    snapshots, transferred = night.config.first_distill.snapshots, _transferred(teacher)
     # named only where there are some: a teacher without them is the same as ever
-    return {**settings, "snapshots": snapshots} if snapshots else settings
+    settings |= {"snapshots": snapshots} if snapshots else {}
+    return settings | ({"transferred": transferred} if transferred else {})
+
+
+def _transferred(config: RecommenderConfig) -> dict[str, str]:
+    """As `_pretrained`, for models of other workspaces; with the digest of the vocabulary that tells their items."""
+    if isinstance(config, TransferConfig):
+        folder = vocabulary_of(config)
+        try:
+            key = str(read_json(folder / "manifest.json")["key"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"{folder} is no finished prepare stage.", "Name one in `vocabulary`.") from error
+        return {config.path: f"{describe_folder(Path(config.path)).get('sha256')} of {key}"}
+    found: dict[str, str] = {}
+    for member in config.members if isinstance(config, EnsembleConfig) else []:
+        found |= _transferred(member)
+    return found
 
 
 def bundles(folder: Path, distill: DistillConfig) -> list[Path]:
