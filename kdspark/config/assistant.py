@@ -1,7 +1,5 @@
 """A model of middle size between teacher and student."""
 
-from typing import NamedTuple
-
 from pydantic import model_validator
 from typing_extensions import Self
 
@@ -30,12 +28,3 @@ class AssistantConfig(Strict):
         if self.distill is not None and not self.distill.distils:
             raise ValueError("`distill` has `lambda: 0` and no `losses`: the assistant would learn nothing to pass on")
         return self
-
-
-class Learner(NamedTuple):
-    """Who learns from soft labels, and how, each with its key in the configuration."""
-
-    key: str
-    model: StudentConfig
-    distill_key: str
-    distill: DistillConfig

@@ -402,12 +402,3 @@ RecommenderConfig = Annotated[
     Field(discriminator="kind"),
 ]
 EnsembleConfig.model_rebuild()
-
-
-def trainings_of(config: RecommenderConfig) -> list[TrainingConfig]:
-    """How a recommender, or each member of an ensemble, is trained by steps; none where it is not."""
-    if isinstance(config, EnsembleConfig):
-        return [training for member in config.members for training in trainings_of(member)]
-    if isinstance(config, NeuralConfig | LightGCNConfig | TransferConfig) and config.training is not None:
-        return [config.training]
-    return []

@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from kdspark.config.assistant import AssistantConfig, Learner
+from kdspark.config.assistant import AssistantConfig
 from kdspark.config.base import Strict
 from kdspark.config.data import DataConfig
 from kdspark.config.distill import DistillConfig
+from kdspark.config.learners import Learner, check_epochs, check_states
 from kdspark.config.models import (
     ALSConfig,
     EASEConfig,
@@ -19,7 +20,6 @@ from kdspark.config.models import (
     SequenceConfig,
     Storage,
     StudentConfig,
-    trainings_of,
 )
 from kdspark.config.nights import WarmStartConfig
 from kdspark.tables import ACCURACY
@@ -255,33 +255,15 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _curriculum_has_states(self) -> "Config":
-        for key, model, name, distill in self._learners:
-            curriculum, trainings = distill.curriculum, [model.training]
-            if key == "student" and self.warm_start is not None:
-                trainings.append(self.warm_start.shortened(model.training))
-            for training in trainings:
-                if curriculum is not None and not curriculum.fits(training.epochs):
-                    raise ValueError(
-                        f"`{name}.curriculum`: {training.epochs} epochs of `{key}` cannot give each of "
-                        f"{curriculum.snapshots} earlier states and the final one an epoch; raise them, lower "
-                        "`snapshots`, or change `share`"
-                    )
-        self._teacher_has_states(self._learners[0])
+        for learner in self._learners:
+            trainings = [learner.model.training]
+            if learner.key == "student" and self.warm_start is not None:
+                trainings.append(self.warm_start.shortened(learner.model.training))
+            check_epochs(learner, trainings)
+        check_states(self._learners[0], self.teacher)
+        if self.assistant is not None:
+            check_states(self._learners[1], self.assistant.model)
         return self
-
-    def _teacher_has_states(self, learner: Learner) -> None:
-        wanted, key = learner.distill.snapshots, f"`{learner.distill_key}.curriculum`"
-        longest = max((training.epochs for training in trainings_of(self.teacher)), default=None)
-        if wanted and longest is None:
-            raise ValueError(
-                f"{key} reads earlier states of the teacher, and {self.teacher.kind} has only one; train a teacher by "
-                "steps (a neural model, lightgcn, or an ensemble with one)"
-            )
-        if wanted and longest is not None and longest <= wanted:
-            raise ValueError(
-                f"{key} wants {wanted} states of the teacher before its last, and it trains for {longest} epochs; "
-                "lower `snapshots`"
-            )
 
     def _sets_are_noisy(self, model: RecommenderConfig, key: str) -> None:
         """In a "set" example the targets are the history: a model that reads all of it would learn to copy."""

@@ -48,6 +48,11 @@ GRU = {"kind": "gru", "training": {"epochs": 3}}
         ({"distill": {"curriculum": {}, "losses": [{"kind": "de"}]}}, "de of `losses` would read the final"),
         ({"distill": {"curriculum": {}, "lambda": 0.0}}, "`curriculum` would do nothing"),
         ({"assistant": {"model": {"kind": "gru", "training": {"epochs": 2}}}}, "2 epochs of `assistant.model` cannot"),
+        (
+            {"teacher": {"kind": "transfer", "path": "there", "training": {"epochs": 2}}},
+            "wants 2 states .* it trains for 2 epochs",
+        ),
+        ({"teacher": {"kind": "transfer", "path": "there"}}, "transfer has only one"),
         ({"teacher": {"kind": "ease"}, "assistant": {"model": GRU, "distill": {}}}, None),  # the assistant's states
         ({"teacher": {"kind": "ensemble", "members": [{"kind": "ease"}, {"kind": "lightgcn"}]}}, None),
     ],

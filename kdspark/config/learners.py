@@ -1,0 +1,64 @@
+"""Who learns from soft labels, and whether a curriculum has states to walk through and epochs for each.
+
+Checks raise ValueError, as those of the sections do.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from kdspark.config.distill import DistillConfig
+from kdspark.config.models import (
+    EnsembleConfig,
+    LightGCNConfig,
+    NeuralConfig,
+    RecommenderConfig,
+    StudentConfig,
+    TrainingConfig,
+    TransferConfig,
+)
+
+
+class Learner(NamedTuple):
+    """A student or an assistant, and how it learns, each with its key in the configuration."""
+
+    key: str
+    model: StudentConfig
+    distill_key: str
+    distill: DistillConfig
+
+
+def check_epochs(learner: Learner, trainings: Iterable[TrainingConfig]) -> None:
+    """Each state of a curriculum needs an epoch, however the learner is trained."""
+    curriculum = learner.distill.curriculum
+    for training in trainings:
+        if curriculum is not None and not curriculum.fits(training.epochs):
+            raise ValueError(
+                f"`{learner.distill_key}.curriculum`: {training.epochs} epochs of `{learner.key}` cannot give each of "
+                f"{curriculum.snapshots} earlier states and the final one an epoch; raise them, lower `snapshots`, or "
+                "change `share`"
+            )
+
+
+def check_states(learner: Learner, teacher: RecommenderConfig) -> None:
+    """A teacher must have as many earlier states as its learner walks through."""
+    wanted, key = learner.distill.snapshots, f"`{learner.distill_key}.curriculum`"
+    longest = max((training.epochs for training in trainings_of(teacher)), default=None)
+    if wanted and longest is None:
+        raise ValueError(
+            f"{key} reads earlier states of the teacher, and {teacher.kind} has only one; train a teacher by steps "
+            "(a neural model, lightgcn, or an ensemble with one)"
+        )
+    if wanted and longest is not None and longest <= wanted:
+        raise ValueError(
+            f"{key} wants {wanted} states of the teacher before its last, and it trains for {longest} epochs; lower "
+            "`snapshots`"
+        )
+
+
+def trainings_of(config: RecommenderConfig) -> list[TrainingConfig]:
+    """How a recommender, or each member of an ensemble, is trained by steps; none where it is not."""
+    if isinstance(config, EnsembleConfig):
+        return [training for member in config.members for training in trainings_of(member)]
+    if isinstance(config, NeuralConfig | LightGCNConfig | TransferConfig) and config.training is not None:
+        return [config.training]
+    return []
