@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import catalogue
 import distill
@@ -21,6 +21,7 @@ def main(
     data: Annotated[str, typer.Option(help="Folder of the benchmark's data; default: data/ in the checkout.")] = "",
     out: Annotated[str, typer.Option(help="Folder for everything written; default: bench/NAME.")] = "",
     seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "1,2,3",
+    set_: Annotated[Optional[list[str]], typer.Option("--set", help="Override dotted.key=value. Repeatable.")] = None,  # noqa: UP045
     parts: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(distill.PARTS)}.")] = "main",
 ) -> None:
     """Run a benchmark and print its table."""
@@ -33,7 +34,9 @@ def main(
         return
     try:
         folder = _folder(out) or Path("bench") / name
-        result = distill.run(name, _folder(data), folder, [int(seed) for seed in seeds.split(",")], parts.split(","))
+        result = distill.run(
+            name, _folder(data), folder, [int(seed) for seed in seeds.split(",")], parts.split(","), set_ or []
+        )
     except KdsparkError as error:
         typer.echo(f"kdspark: error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None

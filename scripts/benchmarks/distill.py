@@ -91,8 +91,13 @@ BENCHES = {
 }
 
 
-def run(name: str, data: Path | None, out: Path, seeds: list[int], parts: list[str]) -> dict[str, Any]:
+def run(
+    name: str, data: Path | None, out: Path, seeds: list[int], parts: list[str], changes: list[str]
+) -> dict[str, Any]:
     """Run a benchmark with each seed; nothing is published.
+
+    Args:
+        changes: overrides of the configuration.
 
     Raises:
         ConfigError: a part that the benchmark does not have.
@@ -106,7 +111,7 @@ def run(name: str, data: Path | None, out: Path, seeds: list[int], parts: list[s
         if bench.same_teacher and teacher_folder is not None:
             common.append(f"teacher={{kind: pretrained, path: {teacher_folder}}}")
         for label, overrides in _variants(bench, parts):
-            comparison, folder = _night(name, bench, [*common, *overrides], out)
+            comparison, folder = _night(name, bench, [*common, *overrides, *changes], out)
             teacher_folder = teacher_folder or folder
             found.rows += list(_rows(comparison, label, seed, bench, seen={_key(row) for row in found.rows}))
     ratios = {}
