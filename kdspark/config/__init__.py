@@ -5,6 +5,7 @@ An unknown key, a wrong type or an impossible combination raises `ConfigError` b
 
 from kdspark.config.assistant import AssistantConfig
 from kdspark.config.base import Strict
+from kdspark.config.config import Config
 from kdspark.config.curriculum import CurriculumConfig
 from kdspark.config.data import (
     ColumnsConfig,
@@ -59,7 +60,6 @@ from kdspark.config.models import (
 from kdspark.config.nights import WarmStartConfig
 from kdspark.config.regularisers import ConsistencyConfig
 from kdspark.config.run import (
-    Config,
     EvaluationConfig,
     GateConfig,
     ScoringConfig,

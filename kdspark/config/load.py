@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from kdspark.config.run import Config
+from kdspark.config.config import Config
 from kdspark.errors import ConfigError
 
 _KEYS = "Correct the key; kdspark/config documents each, and conf/ml100k.yaml is an example."

@@ -1,0 +1,245 @@
+"""The whole night's configuration: its sections, and what they must agree on."""
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from kdspark.config.assistant import AssistantConfig
+from kdspark.config.base import Strict
+from kdspark.config.data import DataConfig
+from kdspark.config.distill import DistillConfig
+from kdspark.config.learners import Learner, check_epochs, check_states
+from kdspark.config.models import (
+    ALSConfig,
+    EnsembleConfig,
+    ItemItemConfig,
+    NeuralConfig,
+    RecommenderConfig,
+    SequenceConfig,
+    Storage,
+    StudentConfig,
+)
+from kdspark.config.nights import WarmStartConfig
+from kdspark.config.run import (
+    BaselineConfig,
+    EvaluationConfig,
+    GateConfig,
+    ScoringConfig,
+    SoftLabelsConfig,
+    SparkConfig,
+)
+from kdspark.tables import ACCURACY
+
+_HOW_IT_LEARNS = {"training", "dropout", "input_dropout"}
+
+
+class Config(Strict):
+    """One night. See conf/ for commented examples.
+
+    Args:
+        student_plain: the student's twin without distillation, where that learns best with settings of its own: the
+            same model, other `training` and dropout. null: it learns with the student's.
+        student_copies: how many students of this configuration, of seeds of their own, answer together: the sum of
+            their scores, each standardised per user, in one pass. Each learns from the same labels.
+        student_storage: "int8" stores the student's large matrices, and the item vectors that are served, in about a
+            quarter of the bytes. Evaluation and scoring compute with what was stored.
+    """
+
+    name: str = Field("kdspark", pattern=r"^[A-Za-z0-9_-]+$")
+    seed: int = Field(42, ge=0, lt=2**31)
+    data: DataConfig
+    teacher: RecommenderConfig
+    assistant: AssistantConfig | None = None
+    student: StudentConfig
+    student_plain: StudentConfig | None = None
+    student_copies: int = Field(1, ge=1)
+    student_storage: Storage = "float32"
+    baselines: list[BaselineConfig] = [ALSConfig()]
+    soft_labels: SoftLabelsConfig = SoftLabelsConfig()
+    distill: DistillConfig = DistillConfig()  # type: ignore[call-arg]
+    refit: bool = False
+    warm_start: WarmStartConfig | None = None
+    scoring: ScoringConfig = ScoringConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GateConfig = GateConfig()
+    spark: SparkConfig = SparkConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _students_are_copies(cls, raw: Any) -> Any:
+        student = raw.get("student") if isinstance(raw, dict) else None
+        if isinstance(student, dict) and student.get("kind") == "ensemble":
+            raise ValueError(
+                "`student.kind`: a student is one trained model; for several of it that answer together set "
+                "`student_copies`"
+            )
+        return raw
+
+    @property
+    def first_distill(self) -> DistillConfig:
+        """How the teacher's own labels are learned from: by the assistant where there is one, else by the student."""
+        return self._learners[0].distill
+
+    @property
+    def _learners(self) -> list[Learner]:
+        """The assistant, if there is one, and the student."""
+        learners = [Learner("student", self.student, "distill", self.distill)]
+        if self.assistant is not None:
+            own = self.assistant.distill
+            key = "distill" if own is None else "assistant.distill"
+            learners.insert(0, Learner("assistant.model", self.assistant.model, key, own or self.distill))
+        return learners
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> "Config":
+        name, _, k = self.gate.metric.partition("@")
+        if name not in ACCURACY or k not in {str(cut) for cut in self.evaluation.ks}:
+            raise ValueError(f"`gate.metric`: {self.gate.metric!r} is not among {ACCURACY} at `evaluation.ks`")
+        kinds = [baseline.kind for baseline in self.baselines]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError("`baselines` holds one kind twice")
+        self._teacher_fits(self.teacher)
+        self._vectors_exist(self.teacher)
+        examples = self.data.examples.history_length
+        for key, model, _, _ in self._learners:
+            window = getattr(model, "history_length", 0)
+            if window > examples:
+                raise ValueError(
+                    f"`{key}.history_length` {window} is longer than the {examples} of "
+                    "`data.examples.history_length`, so its older part would never be trained"
+                )
+            self._sets_are_noisy(model, key)
+            self._features_exist(model, key)
+        return self
+
+    @model_validator(mode="after")
+    def _assistant_has_a_student(self) -> "Config":
+        if self.assistant is not None and not self.distill.distils:
+            raise ValueError("`assistant` would teach nobody: `distill` has `lambda: 0` and no `losses`; remove either")
+        return self
+
+    @model_validator(mode="after")
+    def _twins_are_alike(self) -> "Config":
+        if self.student_plain is None:
+            return self
+        one, other = self.student.model_dump(), self.student_plain.model_dump()
+        apart = sorted(key for key in {*one, *other} - _HOW_IT_LEARNS if one.get(key) != other.get(key))
+        if apart:
+            raise ValueError(
+                f"`student_plain.{apart[0]}` differs from `student.{apart[0]}`: the twin is the same model, of which "
+                f"only {', '.join(sorted(_HOW_IT_LEARNS))} may differ"
+            )
+        self._sets_are_noisy(self.student_plain, "student_plain")
+        return self
+
+    @model_validator(mode="after")
+    def _sets_are_scoring_inputs(self) -> "Config":
+        if self.data.examples.kind == "set" and self.soft_labels.scoring_inputs:
+            raise ValueError(
+                "`soft_labels.scoring_inputs` adds nothing to `examples.kind: set`, whose rows are whole histories "
+                "anyway; remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _own_top_is_refreshed(self) -> "Config":
+        for key, model, name, distill in self._learners:
+            if distill.refresh >= model.training.epochs:
+                raise ValueError(
+                    f"`{name}.losses`: `refresh` {distill.refresh} would find the student's own top only before it "
+                    f"has learned anything; lower it below the {model.training.epochs} of `{key}.training.epochs`"
+                )
+        return self
+
+    def _vectors_exist(self, teacher: RecommenderConfig) -> None:
+        """A pre-trained teacher is asked when its folder is read."""
+        for member in teacher.members if isinstance(teacher, EnsembleConfig) else []:
+            self._vectors_exist(member)
+        if self.first_distill.reads_vectors and isinstance(teacher, ItemItemConfig):
+            losses = " and ".join(self.first_distill.vector_losses)
+            raise ValueError(
+                f"`{self._learners[0].distill_key}.losses`: {losses} would read the teacher's vectors, but an "
+                f"item-item model ({teacher.kind}) has none that are shorter than the catalogue; "
+                "train a teacher with factors (a neural model, als, or an ensemble of these), or remove the loss"
+            )
+
+    @model_validator(mode="after")
+    def _warm_start_is_shorter_and_honest(self) -> "Config":
+        if self.warm_start is None:
+            return self
+        if self.warm_start.epochs(self.student.training) < 1:
+            raise ValueError(
+                f"`warm_start.share`: {self.warm_start.share:.3g} of the {self.student.training.epochs} epochs of "
+                "`student.training` is not even one; raise either"
+            )
+        if self.data.split.kind == "leave_one_out" and self.data.split.n_test > 1:
+            raise ValueError(
+                "`warm_start` with `data.split.n_test` above 1: who had too few events last night had all of them in "
+                "training, and some would be test events tonight; set `n_test: 1`, or split by time"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _schedules_have_something_to_go_by(self) -> "Config":
+        masked = self.data.examples.kind == "set" and self.soft_labels.mask_history
+        for _, _, key, distill in self._learners:
+            if distill.feedback is not None and not self.data.split.wants_validation:
+                raise ValueError(
+                    f"`{key}.lambda_schedule`: feedback goes by validations, and this split leaves no events for them; "
+                    "give it some (`data.split`), or choose another schedule"
+                )
+            if distill.agreement is not None and masked:
+                raise ValueError(
+                    f"`{key}.lambda_schedule`: agreement compares the teacher with a row's targets, which "
+                    "`soft_labels.mask_history` takes out of its answers in `examples.kind: set`; choose another "
+                    "schedule"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _curriculum_has_states(self) -> "Config":
+        for learner in self._learners:
+            trainings = [learner.model.training]
+            if learner.key == "student" and self.warm_start is not None:
+                trainings.append(self.warm_start.shortened(learner.model.training))
+            check_epochs(learner, trainings)
+        check_states(self._learners[0], self.teacher)
+        if self.assistant is not None:
+            check_states(self._learners[1], self.assistant.model)
+        return self
+
+    def _sets_are_noisy(self, model: RecommenderConfig, key: str) -> None:
+        """In a "set" example the targets are the history: a model that reads all of it would learn to copy."""
+        if self.data.examples.kind == "set" and getattr(model, "input_dropout", 1.0) == 0.0:
+            raise ValueError(
+                f"`examples.kind: set` shows a model its own targets; set `{key}.input_dropout` (0.5, for example), "
+                "so that it learns to find them from the rest"
+            )
+
+    def _features_exist(self, model: RecommenderConfig, key: str) -> None:
+        """What a model turns on by default, as a two-tower does, it takes where it is; what is asked for must exist."""
+        asked = isinstance(model, NeuralConfig) and model.user_features and model.changed("user_features")
+        if asked and not (self.data.users and self.data.users.has_features):
+            raise ValueError(f"`{key}`: `user_features` of a {model.kind} needs feature columns in `data.users`")
+
+    def _teacher_fits(self, teacher: RecommenderConfig) -> None:
+        for member in teacher.members if isinstance(teacher, EnsembleConfig) else []:
+            self._teacher_fits(member)
+        if isinstance(teacher, EnsembleConfig) and teacher.combine == "gate" and not self.data.split.wants_validation:
+            raise ValueError(
+                "`teacher`: `combine: gate` is fitted on validation events, and `data.split` sets none apart; set "
+                "`valid_fraction`, or choose `combine: agreement` or `fixed`"
+            )
+        self._features_exist(teacher, "teacher")
+        ordered = isinstance(teacher, SequenceConfig)
+        if not ordered:  # those that read an order learn from sequences, not from examples
+            self._sets_are_noisy(teacher, "teacher")
+        if ordered and self.data.columns.timestamp is None:
+            raise ValueError(f"`teacher`: a {teacher.kind} reads an order, which needs `data.columns.timestamp`")
+        most = self.data.features.history_length if ordered else self.data.examples.history_length
+        window = getattr(teacher, "history_length", 0)
+        if window > most:
+            section = "features" if ordered else "examples"
+            raise ValueError(
+                f"`teacher`: history_length {window} is longer than the {most} of `data.{section}.history_length`"
+            )
