@@ -92,20 +92,12 @@ class Workspace:
 
     def finished(self, stage: str, key: str) -> Manifest | None:
         """The manifest of a finished stage, or None if it has to run."""
-        manifest = self.manifest_in(stage, self.stage_folder(stage, key).name)
+        manifest = _manifest(self.stage_folder(stage, key))
         return manifest if manifest is not None and manifest.key == key else None
 
     def manifest_in(self, stage: str, folder: str) -> Manifest | None:
         """The manifest of the finished stage in a folder of this name; None if there is none."""
-        path = self.root / "stages" / stage / folder / MANIFEST
-        try:
-            return Manifest(**read_json(path))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError) as error:
-            raise StageError(
-                f"{path}: damaged manifest ({error}).", f"Delete {path.parent} and run the stage again."
-            ) from error
+        return _manifest(self.root / "stages" / stage / folder)
 
     @contextmanager
     def staging(self, stage: str, key: str) -> Iterator[Path]:
@@ -151,3 +143,15 @@ class Workspace:
                 f"Run `kdspark run --date {date} --root {self.root} --config …` first.",
             ) from error
         return folder / run_id
+
+
+def _manifest(folder: Path) -> Manifest | None:
+    path = folder / MANIFEST
+    try:
+        return Manifest(**read_json(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise StageError(
+            f"{path}: damaged manifest ({error}).", f"Delete {path.parent} and run the stage again."
+        ) from error
