@@ -37,7 +37,7 @@ class Bench:
         inputs: configuration keys of input paths -> file below the data folder.
         variants: YAML file of the parts beyond `main`: part -> name -> overrides.
         same_teacher: train the teacher with the first seed only, since nothing in it is random.
-        recall, ndcg: the metrics of the ratios.
+        ndcg: the metric by which students are compared.
     """
 
     config: str
@@ -47,7 +47,6 @@ class Bench:
     overrides: tuple[str, ...] = ()
     variants: str | None = None
     same_teacher: bool = False
-    recall: str = "recall@20"
     ndcg: str = "ndcg@20"
 
 
