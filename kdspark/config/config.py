@@ -142,6 +142,23 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _scoring_inputs_have_no_targets(self) -> "Config":
+        if self.soft_labels.positions:
+            return self
+        for _, _, key, distill in self._learners:
+            if distill.hard_weight > 0:
+                raise ValueError(
+                    f"`{key}.hard_weight` {distill.hard_weight:g} weighs nothing with `soft_labels.positions: false`: "
+                    "scoring inputs have no targets; set it to 0"
+                )
+            if distill.agreement is not None:
+                raise ValueError(
+                    f"`{key}.lambda_schedule`: agreement compares the teacher with a row's targets, which scoring "
+                    "inputs do not have, and `soft_labels.positions` is false; choose another schedule"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _own_top_is_refreshed(self) -> "Config":
         for key, model, name, distill in self._learners:
             if distill.refresh >= model.training.epochs:

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from kdspark.config.base import Strict
 from kdspark.config.models import (
@@ -20,13 +21,23 @@ class SoftLabelsConfig(Strict):
         scoring_inputs: how many times each user's whole history, which is what scoring will see, joins the positions.
             What came after it is unknown, so it teaches by soft labels alone: a transfer set without labels, as in
             Hinton et al. (2015), made of the very inputs that the student must answer. 0 for none.
+        positions: whether the training positions are labelled. Without them the student learns from the scoring inputs
+            alone, so by soft labels alone. For "mf", whose vector of a user is the same at all of the user's positions
+            and can answer for the latest of them only.
     """
 
     top_k: int = Field(50, ge=1)
     tail: int = Field(50, ge=0)
     mask_history: bool = True
     scoring_inputs: int = Field(0, ge=0)
+    positions: bool = True
     batch_size: int = Field(256, ge=1)
+
+    @model_validator(mode="after")
+    def _something_is_labelled(self) -> Self:
+        if not self.positions and not self.scoring_inputs:
+            raise ValueError("`positions: false` without `scoring_inputs` leaves nothing to label; set these to 1")
+        return self
 
 
 class ScoringConfig(Strict):

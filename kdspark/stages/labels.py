@@ -1,7 +1,8 @@
 """soft_labels: a teacher's top-K and a sampled tail, with logits, for training positions and scoring inputs."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import reduce
+from typing import TYPE_CHECKING, Any
 
 from kdspark import tables
 from kdspark.bridge.labels import label_examples, label_table
@@ -11,6 +12,9 @@ from kdspark.spark.io import read_table, training_files, write_table
 from kdspark.stages import prepare, teacher
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
 from kdspark.workspace import read_json
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 TABLE = "soft_labels"
 
@@ -38,8 +42,9 @@ def answers(stage: str, verb: str, scope: Scope, answering: str, distill: Callab
     """
 
     def settings(night: Night) -> dict[str, Any]:
-        found: dict[str, Any] = {"soft_labels": night.config.soft_labels.model_dump(mode="json")}
         # named only where they are so: labels without them are the same as ever
+        usual = {"positions"} if night.config.soft_labels.positions else set()
+        found: dict[str, Any] = {"soft_labels": night.config.soft_labels.model_dump(mode="json", exclude=usual)}
         if distill(night).reads_user_vectors:
             found["vectors"] = True
         return {**found, "snapshots": distill(night).snapshots} if distill(night).snapshots else found
@@ -52,13 +57,8 @@ def answers(stage: str, verb: str, scope: Scope, answering: str, distill: Callab
 
 def _build(task: Task, scope: Scope, answering: str, distill: DistillConfig) -> Outcome:
     night = task.night
-    prepared, config = task.inputs[prepare.NAME], night.config.soft_labels
-    counts = read_json(prepared / "manifest.json")["rows"]
-    examples, rows = read_table(night.spark, prepared / f"examples_{scope}"), int(counts[f"examples_{scope}"])
-    if config.scoring_inputs:
-        users = read_table(night.spark, prepared / f"users_{scope}")
-        inputs = scoring_inputs(users, night.config.data.examples, config.scoring_inputs)
-        examples, rows = examples.unionByName(inputs), rows + config.scoring_inputs * int(counts[f"users_{scope}"])
+    config = night.config.soft_labels
+    examples, rows = _inputs(task, scope)
     # A layout fixed by the data alone: the same files, in the same order, whatever the number of cores.
     laid_out = examples.repartition(training_files(rows), tables.USER_IDX).sortWithinPartitions(
         tables.USER_IDX, tables.POSITION
@@ -69,3 +69,18 @@ def _build(task: Task, scope: Scope, answering: str, distill: DistillConfig) -> 
         labelled = label_examples(laid_out, bundle, config, teacher_id, night.config.seed, vectors)
         counted[table] = write_table(labelled, label_table(vectors), task.out / table)
     return Outcome(rows=counted, facts={"teacher_id": teacher_id})
+
+
+def _inputs(task: Task, scope: Scope) -> tuple["DataFrame", int]:
+    """What is labelled, and how many rows that is at most."""
+    night, prepared = task.night, task.inputs[prepare.NAME]
+    config, counts = night.config.soft_labels, read_json(prepared / "manifest.json")["rows"]
+    frames, rows = [], 0
+    if config.positions:
+        frames.append(read_table(night.spark, prepared / f"examples_{scope}"))
+        rows += int(counts[f"examples_{scope}"])
+    if config.scoring_inputs:
+        users = read_table(night.spark, prepared / f"users_{scope}")
+        frames.append(scoring_inputs(users, night.config.data.examples, config.scoring_inputs))
+        rows += config.scoring_inputs * int(counts[f"users_{scope}"])
+    return reduce(lambda one, other: one.unionByName(other), frames), rows

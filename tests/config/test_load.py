@@ -1,5 +1,6 @@
 """Configuration files: strict keys, dotted overrides, one clear error."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -233,3 +234,15 @@ def test_a_set_of_items_is_made_of_scoring_inputs() -> None:
     parse_config(raw)
     with pytest.raises(ConfigError, match=r"`soft_labels\.scoring_inputs` adds nothing to `examples.kind: set`"):
         parse_config(raw, ["soft_labels.scoring_inputs=5"])
+
+
+def test_scoring_inputs_alone_teach_by_soft_labels_alone() -> None:
+    raw = minimal() | {"student": {"kind": "mf"}, "soft_labels": {"positions": False, "scoring_inputs": 1}}
+    raw |= {"distill": {"hard_weight": 0}}
+    parse_config(raw)
+    with pytest.raises(ConfigError, match="leaves nothing to label"):
+        parse_config(copy.deepcopy(raw), ["soft_labels.scoring_inputs=0"])
+    with pytest.raises(ConfigError, match=r"`distill.hard_weight` 1 weighs nothing with `soft_labels.positions"):
+        parse_config(copy.deepcopy(raw), ["distill.hard_weight=1"])
+    with pytest.raises(ConfigError, match="agreement compares the teacher with a row's targets, which scoring"):
+        parse_config(copy.deepcopy(raw), ["distill.lambda_schedule=[{kind: agreement}]"])

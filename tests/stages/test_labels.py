@@ -1,0 +1,30 @@
+"""Which rows the teacher answers."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import SparkSession
+
+from kdspark import tables
+from kdspark.stages.trial import stages_up_to
+from tests.stages.tiny import runner_of, tiny_config
+
+
+def test_scoring_inputs_alone(spark: SparkSession, tmp_path: Path) -> None:
+    config = tiny_config(
+        tmp_path,
+        teacher={"kind": "ease"},
+        student={"kind": "mf", "dim": 3, "training": {"epochs": 2, "learning_rate": 0.05}},
+        soft_labels={"top_k": 5, "tail": 0, "scoring_inputs": 1, "positions": False},
+        distill={"hard_weight": 0, "candidates": "catalogue"},
+    )
+    runner = runner_of(spark, tmp_path / "root", config)
+    runner.run(stages_up_to("train_student", runner.stages))
+    labels = pd.read_parquet(runner.output("soft_labels") / "soft_labels").sort_values(tables.USER_IDX)
+    users = pd.read_parquet(runner.output("prepare") / "users_train").sort_values(tables.USER_IDX)
+    assert labels[tables.USER_IDX].tolist() == users[tables.USER_IDX].tolist()
+    assert labels[tables.POSITION].tolist() == users[tables.N_EVENTS].tolist()
+    assert np.stack([*labels[tables.HISTORY]]).tolist() == np.stack([*users[tables.HISTORY]]).tolist()
+    assert (np.stack([*labels[tables.TARGETS]]) == tables.PAD).all()
+    assert (np.stack([*labels[tables.CANDIDATES]]) != tables.PAD).all()
