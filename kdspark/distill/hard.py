@@ -8,6 +8,7 @@ from torch import Tensor
 from kdspark.config import TrainingConfig
 from kdspark.distill.losses import hard_cross_entropy, normalised_cross_entropy, sampled_cross_entropy
 from kdspark.distill.scores import sample_items, scores_of
+from kdspark.models.gather import rows_of
 
 SCORES_BYTES = 5 * 4 + 1
 """Per score of a catalogue whose scores are kept: they, masked ones, log-probabilities, gradients of two; a mask."""
@@ -40,5 +41,5 @@ def hard_loss(
     if log_sum_B1 is not None:
         return normalised_cross_entropy(log_sum_B1, own_BT, targets_BT)
     sampled_S = sample_items(len(items_ND), training.negatives, items_ND.device)
-    scores_BS = (users_BD @ items_ND[sampled_S].T).float()
+    scores_BS = (users_BD @ rows_of(items_ND, sampled_S).T).float()
     return sampled_cross_entropy(own_BT, targets_BT, scores_BS, sampled_S, len(items_ND))

@@ -21,6 +21,7 @@ from kdspark.distill.schedules import Feedback, lambda_at, temperature_at
 from kdspark.distill.soft import soft_loss
 from kdspark.distill.terms import Setting, Term, build_terms
 from kdspark.errors import ConfigError, TrainingError
+from kdspark.models.gather import gathered
 from kdspark.models.recommender import Recommender
 
 _RANKING_BYTES = 4 + 1
@@ -75,7 +76,7 @@ class ExampleObjective(Objective):
         Raises:
             TrainingError: the batch lacks soft labels, or the teacher's vectors, that a loss reads.
         """
-        context = self._context(batch, self.model.encode_items())
+        context = self._context(batch, gathered(self.model.encode_items()))
         if self.refresh:
             context.kept_BR = self.own_top.of(batch.keys)
         parts: dict[str, Tensor] = {}

@@ -15,6 +15,7 @@ from kdspark.distill.batches import CONFIDENCE, CONSISTENCY
 from kdspark.distill.losses import confidence_penalty, score_consistency, vector_consistency
 from kdspark.distill.scores import sample_items
 from kdspark.models.batch import UserBatch
+from kdspark.models.gather import rows_of
 from kdspark.models.recommender import Recommender
 
 
@@ -36,7 +37,7 @@ def regularisers(
     if training.confidence_penalty:
         if scores_PN is None:
             sampled_S = sample_items(len(items_ND), training.negatives, items_ND.device)
-            scores_PN = (vectors_PD @ items_ND[sampled_S].T).float()
+            scores_PN = (vectors_PD @ rows_of(items_ND, sampled_S).T).float()
         yield CONFIDENCE, training.confidence_penalty, confidence_penalty(scores_PN)
     if training.consistency is not None:
         loss = consistency_loss(model, users, items_ND, training.consistency)
@@ -54,6 +55,6 @@ def consistency_loss(model: Recommender, users: UserBatch, items_ND: Tensor, con
     if config.measure == "vectors":
         return vector_consistency(*(vectors_BD * present_B1 for vectors_BD in views))
     sampled_S = sample_items(len(items_ND), config.items, items_ND.device)
-    scores = [(vectors_BD @ items_ND[sampled_S].T).float() for vectors_BD in views]
+    scores = [(vectors_BD @ rows_of(items_ND, sampled_S).T).float() for vectors_BD in views]
     first_BS, second_BS = (scores_BS.masked_fill(~present_B1, -torch.inf) for scores_BS in scores)
     return score_consistency(first_BS, second_BS, config.temperature)

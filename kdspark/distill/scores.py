@@ -5,7 +5,8 @@ Legend: B rows, L history length, C candidates, S sampled items, N items, D dims
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from kdspark.models.gather import rows_of
 
 _SPARSE = 50
 """How many times fewer items than there are count as few."""
@@ -15,7 +16,7 @@ def scores_of(users_BD: Tensor, items_ND: Tensor, items_BC: Tensor, scores_BN: T
     """Scores [B, C] of each row's own items, from the full scores where there are any; PAD scores as item 0."""
     if scores_BN is not None:
         return scores_BN.gather(1, items_BC.clamp(min=0))
-    own_BCD = functional.embedding(items_BC.clamp(min=0), items_ND)  # its gradient is quicker than that of an index
+    own_BCD = rows_of(items_ND, items_BC.clamp(min=0))
     return torch.einsum("bd,bcd->bc", users_BD, own_BCD).float()
 
 

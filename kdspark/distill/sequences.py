@@ -15,6 +15,7 @@ from kdspark.distill.regularise import regularisers
 from kdspark.distill.scores import history_mask
 from kdspark.distill.windows import cut_windows, seen_before
 from kdspark.models.batch import UserBatch
+from kdspark.models.gather import gathered
 from kdspark.models.recommender import Recommender
 from kdspark.tables import PAD
 
@@ -52,7 +53,7 @@ class SequenceObjective(Objective):
         inputs_XW, next_XW = windows_XV[:, :-1], windows_XV[:, 1:]
         users = batch.users.take(rows_X)
         users = UserBatch(users.user_idx, inputs_XW, users.codes, users.numbers, users.vector)
-        items_ND = self.model.encode_items()
+        items_ND = gathered(self.model.encode_items())
         positions_XWD = self.model.encode_positions(users, items_ND)
         usable_XW = (inputs_XW != PAD) & (next_XW != PAD)
         users_PD, targets_P1 = positions_XWD[usable_XW], next_XW[usable_XW][:, None]

@@ -12,6 +12,7 @@ from kdspark.distill.losses import entropy, kl_divergence, mean_of_rows
 from kdspark.distill.schedules import agreement_weights, temperature_at
 from kdspark.distill.scores import sample_items
 from kdspark.distill.targets import soft_targets
+from kdspark.models.gather import rows_of
 from kdspark.models.history import sampled_mask
 from kdspark.tables import PAD
 
@@ -46,7 +47,7 @@ def _sampled_log_sum(context: Context, own_BC: Tensor, temperature: float, negat
     """log Z of the catalogue without the history: of the candidates exactly, of the rest from a uniform sample."""
     items_ND = context.items_ND
     sampled_S = sample_items(len(items_ND), negatives, items_ND.device)
-    scores_BS = (context.users_BD @ items_ND[sampled_S].T).float() / temperature
+    scores_BS = (context.users_BD @ rows_of(items_ND, sampled_S).T).float() / temperature
     hits_BS = sampled_mask(sampled_S, context.candidates_BC, len(items_ND))
     if context.mask_soft:
         hits_BS = hits_BS | sampled_mask(sampled_S, context.batch.users.history, len(items_ND))

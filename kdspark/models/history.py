@@ -6,9 +6,9 @@ Legend: B users, L history length, W window (items kept), N items, S chosen item
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from kdspark.models.gather import rows_of
 from kdspark.tables import PAD
 
 
@@ -46,7 +46,7 @@ def position_mask(lengths_B: Tensor, width: int) -> Tensor:
 
 def lookup(items_ND: Tensor, items_BW: Tensor) -> Tensor:
     """Item vectors [B, W, D]; zero at PAD."""
-    vectors_BWD = F.embedding(items_BW.clamp(min=0), items_ND)
+    vectors_BWD = rows_of(items_ND, items_BW.clamp(min=0))
     return vectors_BWD * (items_BW != PAD).unsqueeze(-1)
 
 

@@ -23,6 +23,7 @@ from kdspark.errors import ModelError
 from kdspark.models.attention import Attentive
 from kdspark.models.batch import FeatureSizes, ItemTable, UserBatch
 from kdspark.models.features import FeatureTower, has_features
+from kdspark.models.gather import first_columns
 from kdspark.models.items import ItemEncoder
 from kdspark.models.recommender import Recommender
 from kdspark.models.sequence import Convolutional, Recurrent
@@ -77,7 +78,7 @@ class NeuralRecommender(Recommender):
         return out
 
     def encode_users(self, batch: UserBatch, items_ND: Tensor) -> Tensor:
-        users_BD = self.user_encoder(batch, items_ND[:, :-1], self.known_items)
+        users_BD = self.user_encoder(batch, first_columns(items_ND, self.config.dim), self.known_items)
         if self.user_tower is not None:
             users_BD = users_BD + self.user_tower(batch.codes, batch.numbers, batch.vector)
         return F.pad(users_BD, (0, 1), value=1.0)
@@ -85,7 +86,7 @@ class NeuralRecommender(Recommender):
     def encode_positions(self, batch: UserBatch, items_ND: Tensor) -> Tensor:
         if not isinstance(self.user_encoder, SequenceEncoder):
             return super().encode_positions(batch, items_ND)
-        positions_BWD = self.user_encoder.positions(batch, items_ND[:, :-1], self.known_items)
+        positions_BWD = self.user_encoder.positions(batch, first_columns(items_ND, self.config.dim), self.known_items)
         if self.user_tower is not None:
             positions_BWD = positions_BWD + self.user_tower(batch.codes, batch.numbers, batch.vector)[:, None]
         known_BW = _known_columns(batch.history, self.known_items, positions_BWD.shape[1])

@@ -12,6 +12,7 @@ from kdspark.distill.losses import ExpertHint, HierarchicalTopology, annealed, f
 from kdspark.distill.losses.topology import Side
 from kdspark.distill.scores import sample_items
 from kdspark.distill.terms.term import Setting, Term
+from kdspark.models.gather import rows_of
 
 
 class HintTerm(Term):
@@ -64,7 +65,7 @@ def _sides(config: DEConfig | TopologyConfig, context: Context) -> list[Side]:
     if config.rows != "users":
         assert context.teacher_items_NE is not None
         items_S = sample_items(len(context.items_ND), config.items, context.items_ND.device)
-        pairs.append((context.items_ND[items_S], context.teacher_items_NE[items_S]))
+        pairs.append((rows_of(context.items_ND, items_S), context.teacher_items_NE[items_S]))
     # a vector of zeros is a row that the teacher knows nothing of
     return [(student.float(), teacher.float(), (teacher != 0).any(dim=1)) for student, teacher in pairs]
 
