@@ -4,7 +4,7 @@ Settings come from conf/, chosen on validation events. The final training sees t
 published split has none (Gowalla), so that figures compare with those in papers.
 
 A benchmark has parts: `main` is the configuration as it is; `methods`, each distillation loss by itself with the
-settings that suit it best; `sizes`, the student in other sizes.
+settings that suit it best; `sizes`, the student in other sizes; `bytes`, students of other sizes in every storage.
 """
 
 from collections.abc import Iterator
@@ -14,19 +14,23 @@ from statistics import mean
 from typing import Any
 
 import yaml
+from stored import measure_stored
 
 from kdspark.config import load_config
 from kdspark.errors import ConfigError
 from kdspark.report.comparison import STUDENT, STUDENT_PLAIN, TEACHER
 from kdspark.spark.session import build_session
-from kdspark.stages import teacher
+from kdspark.stages import student, teacher
 from kdspark.stages.evaluate import NAME as EVALUATE
-from kdspark.stages.pipeline import run_night
+from kdspark.stages.pipeline import run_night, stages_of
+from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night
+from kdspark.stages.trial import stages_up_to
 from kdspark.workspace import Workspace, parse_date, read_json
 
 _VERBS = ("prepare", "train-teacher", "soft-labels", "train-student", "evaluate")  # a night without publishing
-PARTS = ("main", "methods", "sizes")
+PARTS = ("main", "methods", "sizes", "bytes")
+_STORED = "bytes"  # the part whose students are trained alone, and measured once for each storage
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ BENCHES = {
         metrics=("recall@10", "recall@20", "recall@50", "ndcg@20", "recall_tail@20"),
         inputs={"data.interactions.paths": "train.parquet", "data.split.test.paths": "test.parquet"},
         overrides=("data.split.valid_fraction=0",),
+        variants="conf/gowalla-variants.yaml",
         same_teacher=True,
     ),
     "distill-ml100k": Bench(
@@ -109,10 +114,16 @@ def run(
         common += [f"{key}={data / file}" for key, file in bench.inputs.items()] if data else []
         if bench.same_teacher and teacher_folder is not None:
             common.append(f"teacher={{kind: pretrained, path: {teacher_folder}}}")
-        for label, overrides in _variants(bench, parts):
-            comparison, folder = _night(name, bench, [*common, *overrides, *changes], out)
-            teacher_folder = teacher_folder or folder
-            found.rows += list(_rows(comparison, label, seed, bench, seen={_key(row) for row in found.rows}))
+        for part, label, overrides in _variants(bench, parts):
+            night = _night(name, bench, [*common, *overrides, *changes], out)
+            if part == _STORED:
+                runner = _trained(night)
+                found.rows += [_stored_row(row, label, seed, bench) for row in measure_stored(runner)]
+            else:
+                runner = _run(night)
+                comparison: dict[str, Any] = read_json(runner.output(EVALUATE) / "comparison.json")
+                found.rows += list(_rows(comparison, label, seed, bench, seen={_key(row) for row in found.rows}))
+            teacher_folder = teacher_folder or runner.output(teacher.name("train")) / teacher.MODEL
     ratios = {}
     if "main" in parts:
         ratios = {
@@ -146,16 +157,16 @@ def text_table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *(f"{name}: {value:.4f}" for name, value in result["ratios"].items())])
 
 
-def _variants(bench: Bench, parts: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """(label, overrides); the configuration itself has no label."""
+def _variants(bench: Bench, parts: list[str]) -> Iterator[tuple[str, str, list[str]]]:
+    """(part, label, overrides); the configuration itself has no label."""
     known = {"main"} | (set(_read(bench.variants)) if bench.variants else set())
     if unknown := sorted(set(parts) - known):
         raise ConfigError(f"No part {', '.join(unknown)} in this benchmark.", f"It has {', '.join(sorted(known))}.")
     if "main" in parts:
-        yield "", []
+        yield "main", "", []
     for part in parts:
         if part != "main" and bench.variants:
-            yield from _read(bench.variants)[part].items()
+            yield from ((part, label, overrides) for label, overrides in _read(bench.variants)[part].items())
 
 
 def _read(path: str) -> dict[str, dict[str, list[str]]]:
@@ -163,14 +174,24 @@ def _read(path: str) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def _night(name: str, bench: Bench, overrides: list[str], out: Path) -> tuple[dict[str, Any], Path]:
-    """The comparison, and the teacher's model folder."""
+def _night(name: str, bench: Bench, overrides: list[str], out: Path) -> Night:
     config = load_config(bench.config, overrides)
-    night = Night(config, parse_date(bench.date), Workspace(out), lambda: build_session(config.spark, name))
+    return Night(config, parse_date(bench.date), Workspace(out), lambda: build_session(config.spark, name))
+
+
+def _run(night: Night) -> Runner:
+    """A night up to its comparison."""
     for verb in _VERBS:
         runner = run_night(night, verb)
-    comparison: dict[str, Any] = read_json(runner.output(EVALUATE) / "comparison.json")
-    return comparison, runner.output(teacher.name("train")) / teacher.MODEL
+    return runner
+
+
+def _trained(night: Night) -> Runner:
+    """A night's student and what it needs, nothing else."""
+    stages = stages_of(night.config)
+    runner = Runner(night, stages)
+    runner.run(stages_up_to(student.name("train"), stages))
+    return runner
 
 
 def _key(row: dict[str, Any]) -> tuple[str, int]:
@@ -189,6 +210,11 @@ def _rows(
         method = f"{model['model']}, {label}" if label else model["model"]
         if (method, seed) not in seen:
             yield _row(model, comparison, method, seed, bench)
+
+
+def _stored_row(stored: dict[str, Any], label: str, seed: int, bench: Bench) -> dict[str, Any]:
+    metrics = {name: stored["metrics"][name] for name in bench.metrics if name in stored["metrics"]}
+    return {**stored, "method": f"{label}, {stored['storage']}", "seed": seed, "metrics": metrics, "paired": []}
 
 
 def _row(model: dict[str, Any], comparison: dict[str, Any], method: str, seed: int, bench: Bench) -> dict[str, Any]:

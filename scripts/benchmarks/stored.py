@@ -1,0 +1,69 @@
+"""What a trained student loses by being stored in fewer bytes: the same weights in every storage, on the test events.
+
+Nothing is trained again. Lists, masks and metrics are those of the evaluate stage.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any, get_args
+
+from pyspark.sql import functions as F
+
+from kdspark import tables
+from kdspark.bridge.items import serving_bundle
+from kdspark.bridge.prepared import Prepared
+from kdspark.bridge.scoring import rank_users, seen_items
+from kdspark.config import Storage
+from kdspark.models.storage import TENSORS_FILE, store_as
+from kdspark.spark.io import read_table
+from kdspark.spark.metrics import per_user_metrics
+from kdspark.stages import prepare, student
+from kdspark.stages.runner import Runner
+from kdspark.workspace import read_json
+
+
+def measure_stored(runner: Runner) -> list[dict[str, Any]]:
+    """One row per storage of a night's trained student: bytes of its weights' file, and means over the test users.
+
+    Args:
+        runner: of a night whose student is trained.
+    """
+    trained = runner.output(student.name("train")) / student.MODEL
+    facts = read_json(trained / "training.json")
+    rows = []
+    for storage in get_args(Storage):
+        scratch = runner.night.workspace.root / "stored" / f"{runner.key(student.name('train'))[:20]}-{storage}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        model = scratch / student.MODEL
+        shutil.copytree(trained, model)
+        store_as(model, storage)
+        rows.append(
+            {
+                "storage": storage,
+                "metrics": _metrics(runner, model, scratch / student.SERVING),
+                "params": facts["params"],
+                "bytes": (model / TENSORS_FILE).stat().st_size,
+                "seconds": facts["seconds"],
+                "epoch_seconds": None,
+            }
+        )
+    return rows
+
+
+def _metrics(runner: Runner, model: Path, bundle: Path) -> dict[str, float]:
+    config, spark = runner.night.config, runner.night.spark
+    prepared = Prepared(runner.output(prepare.NAME))
+    serving_bundle(model, prepared.items("train"), prepared.items("train"), bundle)
+    events = read_table(spark, prepared.interactions)
+    known = events.filter(F.col(tables.SPLIT).isin(tables.TRAIN, tables.VALID))
+    tested = events.filter(F.col(tables.SPLIT) == tables.TEST)
+    tested = tested.join(known, [tables.USER_IDX, tables.ITEM_IDX], "left_anti")
+    truth = tested.groupBy(tables.USER_IDX).agg(F.sort_array(F.collect_set(tables.ITEM_IDX)).alias(tables.TRUTH))
+    users = read_table(spark, prepared.users("train")).join(truth.select(tables.USER_IDX), tables.USER_IDX, "left_semi")
+    scoring, ks = config.scoring, config.evaluation.ks
+    ranked, _ = rank_users(users, seen_items(known), bundle, max(ks), scoring.batch_size, scoring.memory_mib)
+    per_user = per_user_metrics(ranked, truth, ks)
+    names = [name for name in per_user.columns if name != tables.USER_IDX]
+    means = per_user.agg(*(F.avg(name).alias(name) for name in names)).first()
+    assert means is not None
+    return {name: float(means[name]) for name in names}
