@@ -170,8 +170,18 @@ def _variants(bench: Bench, parts: list[str]) -> Iterator[tuple[str, str, list[s
 
 
 def _read(path: str) -> dict[str, dict[str, list[str]]]:
-    found: dict[str, dict[str, list[str]]] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    return found
+    """Part -> name -> overrides; those of several names may be one list with an anchor among a name's own."""
+    parts = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return {
+        part: {name: [*_flat(overrides)] for name, overrides in names.items()}
+        for part, names in parts.items()
+        if part in PARTS
+    }
+
+
+def _flat(overrides: list[Any]) -> Iterator[str]:
+    for override in overrides:
+        yield from _flat(override) if isinstance(override, list) else [override]
 
 
 def _night(name: str, bench: Bench, overrides: list[str], out: Path) -> Night:
