@@ -20,6 +20,8 @@ def test_scoring_inputs_alone(spark: SparkSession, tmp_path: Path) -> None:
         distill={"hard_weight": 0, "candidates": "catalogue"},
     )
     runner = runner_of(spark, tmp_path / "root", config)
+    everywhere = config | {"soft_labels": {**config["soft_labels"], "positions": True}}
+    assert runner.key("soft_labels") != runner_of(spark, tmp_path / "root", everywhere).key("soft_labels")
     runner.run(stages_up_to("train_student", runner.stages))
     labels = pd.read_parquet(runner.output("soft_labels") / "soft_labels").sort_values(tables.USER_IDX)
     users = pd.read_parquet(runner.output("prepare") / "users_train").sort_values(tables.USER_IDX)
