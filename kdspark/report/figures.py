@@ -100,8 +100,7 @@ def training_curves(comparison: Comparison) -> str:
         for axes in (quality, loss):
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        if quality.get_legend_handles_labels()[0]:
-            quality.legend(loc="lower right", fontsize=9.5)
+        _legend_above(figure, quality)  # not inside: a curve may lie anywhere
         return to_svg(figure, "curves")
 
 
