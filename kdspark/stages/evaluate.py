@@ -97,6 +97,16 @@ def _build(task: Task) -> Outcome:
     return Outcome(rows={"per_user": evaluation.rows, "test_users": users}, facts={"run_id": comparison["run_id"]})
 
 
+def truth_and_seen(interactions: "DataFrame", exclude_seen: bool) -> tuple["DataFrame", "DataFrame | None"]:
+    """Table "truth" of the test events, and what lists leave out: items of train and valid, or None for nothing."""
+    known = interactions.filter(F.col(tables.SPLIT).isin(tables.TRAIN, tables.VALID))
+    tested = interactions.filter(F.col(tables.SPLIT) == tables.TEST)
+    if exclude_seen:  # what a list may not hold, it cannot be blamed for missing
+        tested = tested.join(known, [tables.USER_IDX, tables.ITEM_IDX], "left_anti")
+    truth = tested.groupBy(tables.USER_IDX).agg(F.sort_array(F.collect_set(tables.ITEM_IDX)).alias(tables.TRUTH))
+    return truth, seen_items(known) if exclude_seen else None
+
+
 class _Evaluation:
     """One run of the stage."""
 
@@ -138,16 +148,11 @@ class _Evaluation:
     def _rank(self) -> dict[str, Timing]:
         """Write the lists of every model; the timings are filled in by then."""
         interactions = read_table(self.spark, self.prepared.interactions)
-        known = interactions.filter(F.col(tables.SPLIT).isin(tables.TRAIN, tables.VALID))
-        tested = interactions.filter(F.col(tables.SPLIT) == tables.TEST)
         scoring, k = self.config.scoring, max(self.config.evaluation.ks)
-        if scoring.exclude_seen:  # what a list may not hold, it cannot be blamed for missing
-            tested = tested.join(known, [tables.USER_IDX, tables.ITEM_IDX], "left_anti")
-        truth = tested.groupBy(tables.USER_IDX).agg(F.sort_array(F.collect_set(tables.ITEM_IDX)).alias(tables.TRUTH))
+        truth, seen = truth_and_seen(interactions, scoring.exclude_seen)
         write_table(truth, "truth", self.task.out / "truth")
         everyone = read_table(self.spark, self.prepared.users("train"))
         users = everyone.join(self._truth().select(tables.USER_IDX), tables.USER_IDX, "left_semi")
-        seen = seen_items(known) if scoring.exclude_seen else None
         timings = {}
         for model in self.models:
             ranked, timings[model.name] = rank_users(

@@ -12,12 +12,13 @@ from pyspark.sql import functions as F
 from kdspark import tables
 from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
-from kdspark.bridge.scoring import rank_users, seen_items
+from kdspark.bridge.scoring import rank_users
 from kdspark.config import Storage
 from kdspark.models.storage import TENSORS_FILE, store_as
 from kdspark.spark.io import read_table
 from kdspark.spark.metrics import per_user_metrics
 from kdspark.stages import prepare, student
+from kdspark.stages.evaluate import truth_and_seen
 from kdspark.stages.runner import Runner
 from kdspark.workspace import read_json
 
@@ -54,14 +55,10 @@ def _metrics(runner: Runner, model: Path, bundle: Path) -> dict[str, float]:
     config, spark = runner.night.config, runner.night.spark
     prepared = Prepared(runner.output(prepare.NAME))
     serving_bundle(model, prepared.items("train"), prepared.items("train"), bundle)
-    events = read_table(spark, prepared.interactions)
-    known = events.filter(F.col(tables.SPLIT).isin(tables.TRAIN, tables.VALID))
-    tested = events.filter(F.col(tables.SPLIT) == tables.TEST)
-    tested = tested.join(known, [tables.USER_IDX, tables.ITEM_IDX], "left_anti")
-    truth = tested.groupBy(tables.USER_IDX).agg(F.sort_array(F.collect_set(tables.ITEM_IDX)).alias(tables.TRUTH))
-    users = read_table(spark, prepared.users("train")).join(truth.select(tables.USER_IDX), tables.USER_IDX, "left_semi")
     scoring, ks = config.scoring, config.evaluation.ks
-    ranked, _ = rank_users(users, seen_items(known), bundle, max(ks), scoring.batch_size, scoring.memory_mib)
+    truth, seen = truth_and_seen(read_table(spark, prepared.interactions), scoring.exclude_seen)
+    users = read_table(spark, prepared.users("train")).join(truth.select(tables.USER_IDX), tables.USER_IDX, "left_semi")
+    ranked, _ = rank_users(users, seen, bundle, max(ks), scoring.batch_size, scoring.memory_mib)
     per_user = per_user_metrics(ranked, truth, ks)
     names = [name for name in per_user.columns if name != tables.USER_IDX]
     means = per_user.agg(*(F.avg(name).alias(name) for name in names)).first()

@@ -57,7 +57,7 @@ def test_a_table_nobody_looked_up_has_its_own_gradient_and_one_without_gradients
         assert gathered(weights_ND) is weights_ND
 
 
-def test_no_step_keeps_the_graph_of_another_alive() -> None:
+def test_each_step_has_lookups_of_its_own() -> None:
     weights_ND = torch.ones(3, 2, requires_grad=True)
     for _ in range(3):
         rows_of(gathered(weights_ND), torch.tensor([1])).sum().backward()
