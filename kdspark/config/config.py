@@ -163,8 +163,13 @@ class Config(Strict):
         for key, model, name, distill in self._learners:
             if distill.refresh >= model.training.epochs:
                 raise ValueError(
-                    f"`{name}.losses`: `refresh` {distill.refresh} would find the student's own top only before it "
+                    f"`{name}`: `refresh` {distill.refresh} would find the student's own top only before it "
                     f"has learned anything; lower it below the {model.training.epochs} of `{key}.training.epochs`"
+                )
+            if distill.own_top is not None and model.training.negatives == 0:
+                raise ValueError(
+                    f"`{name}.own_top` does nothing with `{key}.training.negatives: 0`, a full softmax that has every "
+                    "item anyway; set `negatives` (for example 4096), or remove it"
                 )
         return self
 

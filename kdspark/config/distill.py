@@ -10,6 +10,19 @@ from kdspark.config.losses import LossConfig, OwnTopLossConfig
 from kdspark.config.schedules import AgreementSchedule, FeedbackSchedule, LambdaSchedule, TemperatureSchedule, repeated
 
 
+class OwnTopConfig(Strict):
+    """The student's own top items within a sampled softmax, where they weigh the most.
+
+    Args:
+        size: how many of a row's highest items of the catalogue, beside its candidates.
+        refresh: every so many epochs they are found in the whole catalogue, exactly and tile by tile, and kept until
+            the next time. Checkpoints are written as often, as what was found is not in them.
+    """
+
+    size: int = Field(200, ge=1)
+    refresh: int = Field(5, ge=1)
+
+
 class DistillConfig(Strict):
     """loss = hard_weight * CE(hard) + lambda * T^2 * KL(teacher || student) + sum of weight * loss over `losses`.
 
@@ -23,6 +36,8 @@ class DistillConfig(Strict):
         standardise: z-scores of the logits per row before the temperature ("score" only).
         temperature: T, also divides the student's scores in the soft part.
         candidates: softmax of the soft part over the row's "candidates", or the "catalogue" (full softmax).
+        own_top: the student's own top items are in the softmax over the catalogue exactly, and only the rest is
+            estimated from `training.negatives` drawn items; null: all but the candidates is.
         losses: further losses, each kind once.
         lambda_schedule: what lambda is multiplied by as the training goes on; each kind once, several multiply.
         curriculum: learn from earlier states of the teacher first; null for the final one alone.
@@ -37,6 +52,7 @@ class DistillConfig(Strict):
     rank_shift: float = Field(5.0, gt=0)
     standardise: bool = False
     candidates: Literal["candidates", "catalogue"] = "candidates"
+    own_top: OwnTopConfig | None = None
     losses: list[LossConfig] = []
     lambda_schedule: list[LambdaSchedule] = []
     temperature_schedule: list[TemperatureSchedule] = []
@@ -70,21 +86,33 @@ class DistillConfig(Strict):
     @property
     def refresh(self) -> int:
         """Every how many epochs the student's own top items are found for the losses that keep them; 0: never."""
-        return max((loss.refresh for loss in self._keeping), default=0)
+        return max((one.refresh for one in self._keeping), default=0)
 
     @property
     def kept(self) -> int:
         """How many of a row's top items are found then."""
-        return max((loss.kept for loss in self._keeping), default=0)
+        losses = [loss.kept for loss in self._keeping if not isinstance(loss, OwnTopConfig)]
+        return max([*losses, self.own_top.size if self.own_top is not None else 0])
 
     @property
-    def _keeping(self) -> list[OwnTopLossConfig]:
-        return [loss for loss in self.losses if isinstance(loss, OwnTopLossConfig) and loss.refresh]
+    def _keeping(self) -> list[OwnTopLossConfig | OwnTopConfig]:
+        losses = [loss for loss in self.losses if isinstance(loss, OwnTopLossConfig) and loss.refresh]
+        return [*losses, *([self.own_top] if self.own_top is not None else [])]
 
     @model_validator(mode="after")
     def _one_refresh(self) -> "DistillConfig":
-        if any(loss.refresh != self.refresh for loss in self._keeping):
-            raise ValueError("`refresh` differs between `losses`, which share what it finds; give all the same")
+        if any(one.refresh != self.refresh for one in self._keeping):
+            raise ValueError(
+                "`refresh` differs between `losses` and `own_top`, which share what it finds; give all the same"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _own_top_of_a_catalogue(self) -> "DistillConfig":
+        if self.lambda_ == 0:
+            self.refuse_idle(["own_top"], "with `lambda: 0`")
+        if self.candidates != "catalogue":
+            self.refuse_idle(["own_top"], "with `candidates: candidates`, a softmax over these alone")
         return self
 
     @property

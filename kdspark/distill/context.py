@@ -167,10 +167,14 @@ class Context:
         known_BX = self._known()
         return torch.where(within(known_BX, self.candidates_BC), PAD, known_BX)
 
-    def _highest_kept(self, size: int) -> tuple[Tensor, Tensor]:
+    @cached_property
+    def kept_outside_BR(self) -> Tensor:
+        """The items kept of an earlier step, PAD for those among the candidates."""
         assert self.kept_BR is not None
-        others_BR = torch.where(within(self.kept_BR, self.candidates_BC), PAD, self.kept_BR)
-        items_BP = torch.cat([self.candidates_BC, others_BR], dim=1)
+        return torch.where(within(self.kept_BR, self.candidates_BC), PAD, self.kept_BR)
+
+    def _highest_kept(self, size: int) -> tuple[Tensor, Tensor]:
+        items_BP = torch.cat([self.candidates_BC, self.kept_outside_BR], dim=1)
         scores_BP = torch.where(items_BP != PAD, self.scores(items_BP).detach(), -torch.inf)
         best_BR = scores_BP.topk(min(size, scores_BP.shape[1]), dim=1)
         items_BR = items_BP.gather(1, best_BR.indices)

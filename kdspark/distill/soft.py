@@ -1,14 +1,16 @@
 """The soft part of the loss: KL(teacher || student) at temperature T, on the candidates or against the catalogue.
 
-Legend: B rows, C candidates, S sampled items, N items.
+Legend: B rows, C candidates, S sampled items, R the student's own top items, N items.
 """
+
+import math
 
 import torch
 from torch import Tensor
 
 from kdspark.config import DistillConfig
 from kdspark.distill.context import Context
-from kdspark.distill.losses import entropy, kl_divergence, mean_of_rows
+from kdspark.distill.losses import entropy, kl_divergence, mean_of_rows, within
 from kdspark.distill.schedules import agreement_weights, temperature_at
 from kdspark.distill.scores import sample_items
 from kdspark.distill.targets import soft_targets
@@ -35,7 +37,8 @@ def soft_loss(context: Context, config: DistillConfig, negatives: int) -> Tensor
     if config.candidates == "candidates":
         return kl_divergence(targets_BC, own_BC, weights_B)
     if negatives:
-        rest_B1 = _sampled_log_sum(context, own_BC, temperature, negatives)
+        own_top = config.own_top.size if config.own_top is not None else 0
+        rest_B1 = _sampled_log_sum(context, own_BC, temperature, negatives, own_top)
     else:
         rest_B1 = context.log_sum(True, temperature)
     # cross-entropy with a given log-normaliser: sum p (log Z - s), a row without candidates counting nothing
@@ -43,14 +46,29 @@ def soft_loss(context: Context, config: DistillConfig, negatives: int) -> Tensor
     return mean_of_rows(losses_BC.sum(dim=1), targets_BC, weights_B) - entropy(targets_BC, weights_B)
 
 
-def _sampled_log_sum(context: Context, own_BC: Tensor, temperature: float, negatives: int) -> Tensor:
-    """log Z of the catalogue without the history: of the candidates exactly, of the rest from a uniform sample."""
-    items_ND = context.items_ND
-    sampled_S = sample_items(len(items_ND), negatives, items_ND.device)
-    scores_BS = (context.users_BD @ rows_of(items_ND, sampled_S).T).float() / temperature
-    hits_BS = sampled_mask(sampled_S, context.candidates_BC, len(items_ND))
+def _sampled_log_sum(context: Context, own_BC: Tensor, temperature: float, negatives: int, own_top: int) -> Tensor:
+    """log Z of the catalogue without the history: of the candidates, the student's own top and the targets exactly, of
+    the rest from a uniform sample.
+
+    Drawn uniformly, the few items that weigh most are nearly always missed, and pushed down by many times their share
+    when they are hit: taken out of the estimate, what is left of it varies little.
+    """
+    n_items = len(context.items_ND)
+    sampled_S = sample_items(n_items, negatives, context.items_ND.device)
+    scores_BS = (context.users_BD @ rows_of(context.items_ND, sampled_S).T).float() / temperature
+    hits_BS = sampled_mask(sampled_S, context.candidates_BC, n_items)
     if context.mask_soft:
-        hits_BS = hits_BS | sampled_mask(sampled_S, context.batch.users.history, len(items_ND))
-    correction = torch.log(torch.tensor(len(items_ND) / len(sampled_S)))
+        hits_BS = hits_BS | sampled_mask(sampled_S, context.batch.users.history, n_items)
+    exact = [own_BC]
+    if own_top:
+        items_BR = context.kept_outside_BR[:, :own_top]
+        if context.mask_history or not context.mask_soft:  # targets are no candidates and in no own top
+            targets_BT = context.batch.targets
+            targets_BT = torch.where(within(targets_BT, context.candidates_BC), PAD, targets_BT)
+            items_BR = torch.cat([items_BR, targets_BT], dim=1)
+        scores_BR = context.scores(items_BR) / temperature
+        exact.append(scores_BR.masked_fill(items_BR == PAD, -torch.inf))
+        hits_BS = hits_BS | sampled_mask(sampled_S, items_BR, n_items)
+    correction = math.log(n_items / len(sampled_S))
     scores_BS = scores_BS.masked_fill(hits_BS, -torch.inf) + correction
-    return torch.cat([own_BC, scores_BS], dim=1).logsumexp(dim=1, keepdim=True)
+    return torch.cat([*exact, scores_BS], dim=1).logsumexp(dim=1, keepdim=True)

@@ -56,7 +56,7 @@ def test_losses_are_read_from_lists() -> None:
         ("[{kind: rce, refresh: 2, pool: 50}]", "`pool` would do nothing with `refresh`"),
         (
             "[{kind: rce, refresh: 2}, {kind: cd, guide: student, reach: 9, refresh: 1}]",
-            "`refresh` differs between `losses`",
+            "`refresh` differs between `losses` and `own_top`",
         ),
         ("[{kind: cd, reach: 50}]", "`reach` would do nothing with `guide: teacher`"),
         ("[{kind: cd, guide: student, pool: 50}]", "`pool` would do nothing with `reach: 0`"),
@@ -115,6 +115,35 @@ def test_losses_that_keep_the_students_own_top_share_it() -> None:
     assert (distill(losses=losses).refresh, distill(losses=losses).kept) == (3, 70)
     losses[1]["refresh"] = 3
     assert (distill(losses=losses).refresh, distill(losses=losses).kept) == (3, 90)
+
+
+def test_the_students_own_top_within_the_softmax_is_shared_too() -> None:
+    own_top = {"size": 80, "refresh": 3}
+    common: dict[str, object] = {"candidates": "catalogue", "own_top": own_top}
+    assert (distill(**common).refresh, distill(**common).kept) == (3, 80)
+    losses = [{"kind": "rce", "reach": 90, "refresh": 3}]
+    assert (distill(**common, losses=losses).refresh, distill(**common, losses=losses).kept) == (3, 90)
+    losses[0]["refresh"] = 2
+    with pytest.raises(ValueError, match="`refresh` differs between `losses` and `own_top`"):
+        distill(**common, losses=losses)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["distill.candidates=candidates"], "`own_top` would do nothing with `candidates: candidates`"),
+        (["distill.lambda=0"], "`own_top` would do nothing with `lambda: 0`"),
+        (["student.training.negatives=0"], "`distill.own_top` does nothing with `student.training.negatives: 0`"),
+        (["student.training.epochs=5"], "`distill`: `refresh` 5 would find the student's own top only before"),
+        (["distill.own_top.size=0"], "`distill.own_top.size`"),
+    ],
+)
+def test_own_top_that_would_do_nothing_is_refused(changes: list[str], message: str) -> None:
+    good = ["distill={candidates: catalogue, own_top: {}}", "student.training={epochs: 6, negatives: 64}"]
+    parse_config(minimal(), good)
+    with pytest.raises(ConfigError) as caught:
+        parse_config(minimal(), [*good, *changes])
+    assert message in str(caught.value)
 
 
 def test_the_students_own_top_is_not_that_of_an_untrained_student_forever() -> None:

@@ -85,6 +85,35 @@ def test_sampling_the_whole_catalogue_is_the_full_kl() -> None:
     torch.testing.assert_close(sampled["loss"], full["loss"], rtol=1e-4, atol=1e-5)
 
 
+def _own_top(size: int, temperature: float = 1.0) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The loss and its gradient by the full softmax, and with three drawn items beside the student's own top."""
+    batch, found = dataclasses.replace(rows(), keys=torch.arange(4)), []
+    common: dict[str, object] = {"lambda": 1.0, "candidates": "catalogue", "hard_weight": 0.0}
+    for changes, training in (({}, FULL), ({"own_top": {"size": size, "refresh": 2}}, TrainingConfig(negatives=3))):
+        config = distill(**common, temperature=temperature, **changes)
+        objective = ExampleObjective(zoo.ZOO["bag"](), config, training, top_k=2)
+        objective.eval()  # without dropout
+        if objective.refresh:
+            objective.find_own_top([batch], len(batch))
+        loss = objective(batch)["loss"]
+        loss.backward()
+        gradient = next(p.grad for p in objective.model.parameters() if p.grad is not None)
+        found.append((loss.detach(), gradient))
+    return found
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_with_all_items_in_the_students_own_top_no_draw_matters(temperature: float) -> None:
+    full, kept = _own_top(zoo.N_ITEMS, temperature)
+    torch.testing.assert_close(kept, full, rtol=1e-4, atol=1e-5)
+
+
+def test_a_part_of_the_students_own_top_makes_the_estimate_steadier() -> None:
+    torch.manual_seed(3)
+    spread = {size: float(torch.stack([_own_top(size)[1][0] for _ in range(40)]).std()) for size in (1, 6, 9)}
+    assert spread[1] > spread[6] > spread[9] > 0
+
+
 def test_sampled_hard_loss_is_near_the_full_one() -> None:
     model, batch = zoo.ZOO["bag"](), rows()
     full = ExampleObjective(model, distill(), FULL, mask_history=False)(batch)["loss"]
