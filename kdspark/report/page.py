@@ -8,8 +8,13 @@ import jinja2
 
 def render_page(template: str, **values: Any) -> str:
     """Fill a template of this package; text is escaped, and a name that is not given is an error."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    return environment.from_string(_resource(template)).render(css=_resource("report.css"), **values)
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_resource),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(template).render(css=_resource("report.css"), **values)
 
 
 def _resource(name: str) -> str:

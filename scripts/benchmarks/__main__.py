@@ -8,11 +8,12 @@ from typing import Annotated, Optional
 import catalogue
 import distill
 import typer
+import warm
 
 from kdspark.cli import configure_logging
 from kdspark.errors import KdsparkError
 
-_NAMES = (*distill.BENCHES, catalogue.NAME)
+_NAMES = (*distill.BENCHES, warm.NAME, catalogue.NAME)
 
 
 def main(
@@ -34,13 +35,16 @@ def main(
         return
     try:
         folder = _folder(out) or Path("bench") / name
-        result = distill.run(
-            name, _folder(data), folder, [int(seed) for seed in seeds.split(",")], parts.split(","), set_ or []
-        )
+        numbers, changes = [int(seed) for seed in seeds.split(",")], set_ or []
+        if name == warm.NAME:
+            result = warm.run(_folder(data), folder, numbers, changes)
+        else:
+            result = distill.run(name, _folder(data), folder, numbers, parts.split(","), changes)
     except KdsparkError as error:
         typer.echo(f"kdspark: error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
-    typer.echo(json.dumps(result, indent=2) if as_json else distill.text_table(result))
+    as_text = warm.text_table if name == warm.NAME else distill.text_table
+    typer.echo(json.dumps(result, indent=2) if as_json else as_text(result))
 
 
 def _folder(path: str) -> Path | None:

@@ -68,6 +68,7 @@ BENCHES = {
         date="2018-12-31",
         metrics=("recall@10", "recall@20", "recall@50", "ndcg@10", "ndcg@20", "recall_tail@20"),
         inputs={"data.interactions.paths": "interactions.parquet"},
+        variants="conf/games-variants.yaml",
         ndcg="ndcg@10",
     ),
     "distill-gowalla": Bench(
