@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from stored import measure_stored
 
-from kdspark.config import load_config
+from kdspark.config import Storage, load_config
 from kdspark.errors import ConfigError
 from kdspark.report.comparison import STUDENT, STUDENT_PLAIN, TEACHER
 from kdspark.spark.session import build_session
@@ -30,7 +30,8 @@ from kdspark.workspace import Workspace, parse_date, read_json
 
 _VERBS = ("prepare", "train-teacher", "soft-labels", "train-student", "evaluate")  # a night without publishing
 PARTS = ("main", "methods", "sizes", "bytes")
-_STORED = "bytes"  # the part whose students are trained alone, and measured once for each storage
+_ALONE = {"methods": ("float32",), "bytes": get_args(Storage)}
+"""Parts whose students are trained and measured alone, without a comparison of the night: in which storages."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,9 @@ def run(
             common.append(f"teacher={{kind: pretrained, path: {teacher_folder}}}")
         for part, label, overrides in _variants(bench, parts):
             night = _night(name, bench, [*common, *overrides, *changes], out)
-            if part == _STORED:
+            if part in _ALONE:
                 runner = _trained(night)
-                found.rows += [_stored_row(row, label, seed, bench) for row in measure_stored(runner)]
+                found.rows += [_alone(row, part, label, seed, bench) for row in measure_stored(runner, _ALONE[part])]
             else:
                 runner = _run(night)
                 comparison: dict[str, Any] = read_json(runner.output(EVALUATE) / "comparison.json")
@@ -138,13 +139,14 @@ def run(
 
 def text_table(result: dict[str, Any]) -> str:
     """The result for a terminal."""
-    metrics = list(result["rows"][0]["metrics"])
+    metrics = list(max((row["metrics"] for row in result["rows"]), key=len))
     lines = [
         f"{'method':24} {'seed':>4} {'params':>11} {'seconds':>8} {'s/epoch':>7}  "
         + "  ".join(f"{name:>14}" for name in metrics)
     ]
     for row in result["rows"]:
-        figures = "  ".join(f"{row['metrics'][name]:14.4f}" for name in metrics)
+        measured = row["metrics"]
+        figures = "  ".join(f"{measured[name]:14.4f}" if name in measured else f"{'':14}" for name in metrics)
         epoch = f"{row['epoch_seconds']:7.2f}" if row["epoch_seconds"] else f"{'':7}"
         lines.append(
             f"{row['method']:24} {row['seed']:>4} {row['params']:>11,} {row['seconds']:>8.1f} {epoch}  {figures}"
@@ -212,20 +214,19 @@ def _key(row: dict[str, Any]) -> tuple[str, int]:
 def _rows(
     comparison: dict[str, Any], label: str, seed: int, bench: Bench, seen: set[tuple[str, int]]
 ) -> Iterator[dict[str, Any]]:
-    """Of a variant its students alone; a plain student only if the variant has one of its own, by its size."""
+    """Of a variant its students alone."""
     for model in comparison["models"]:
         if label and model["model"] not in (STUDENT, STUDENT_PLAIN):
-            continue
-        if label and model["model"] == STUDENT_PLAIN and not label.startswith("size"):
             continue
         method = f"{model['model']}, {label}" if label else model["model"]
         if (method, seed) not in seen:
             yield _row(model, comparison, method, seed, bench)
 
 
-def _stored_row(stored: dict[str, Any], label: str, seed: int, bench: Bench) -> dict[str, Any]:
+def _alone(stored: dict[str, Any], part: str, label: str, seed: int, bench: Bench) -> dict[str, Any]:
     metrics = {name: stored["metrics"][name] for name in bench.metrics if name in stored["metrics"]}
-    return {**stored, "method": f"{label}, {stored['storage']}", "seed": seed, "metrics": metrics, "paired": []}
+    method = f"{label}, {stored['storage']}" if part == "bytes" else label
+    return {**stored, "method": method, "seed": seed, "metrics": metrics, "paired": []}
 
 
 def _row(model: dict[str, Any], comparison: dict[str, Any], method: str, seed: int, bench: Bench) -> dict[str, Any]:

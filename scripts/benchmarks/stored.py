@@ -4,8 +4,10 @@ Nothing is trained again. Lists, masks and metrics are those of the evaluate sta
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from statistics import mean
+from typing import Any
 
 from pyspark.sql import functions as F
 
@@ -23,7 +25,7 @@ from kdspark.stages.runner import Runner
 from kdspark.workspace import read_json
 
 
-def measure_stored(runner: Runner) -> list[dict[str, Any]]:
+def measure_stored(runner: Runner, storages: Sequence[Storage]) -> list[dict[str, Any]]:
     """One row per storage of a night's trained student: bytes of its weights' file, and means over the test users.
 
     Args:
@@ -32,7 +34,7 @@ def measure_stored(runner: Runner) -> list[dict[str, Any]]:
     trained = runner.output(student.name("train")) / student.MODEL
     facts = read_json(trained / "training.json")
     rows = []
-    for storage in get_args(Storage):
+    for storage in storages:
         scratch = runner.night.workspace.root / "stored" / f"{runner.key(student.name('train'))[:20]}-{storage}"
         shutil.rmtree(scratch, ignore_errors=True)
         model = scratch / student.MODEL
@@ -45,7 +47,7 @@ def measure_stored(runner: Runner) -> list[dict[str, Any]]:
                 "params": facts["params"],
                 "bytes": (model / TENSORS_FILE).stat().st_size,
                 "seconds": facts["seconds"],
-                "epoch_seconds": None,
+                "epoch_seconds": mean(row["seconds"] for row in facts["curve"]),
             }
         )
     return rows
