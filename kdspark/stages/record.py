@@ -4,9 +4,9 @@ from pathlib import Path
 
 from kdspark.report.comparison import COMPARISON, REPORT, Comparison
 from kdspark.report.html import write_report
-from kdspark.stages import evaluate
+from kdspark.stages import evaluate, student
 from kdspark.stages.runner import Runner, versions
-from kdspark.workspace import read_json, write_json
+from kdspark.workspace import Manifest, read_json, write_json
 
 
 def record_run(runner: Runner) -> Path:
@@ -22,9 +22,18 @@ def record_run(runner: Runner) -> Path:
     seconds = {name: manifest.seconds for name, manifest in finished.items() if manifest is not None}
     stages = {name: str(runner.output(name).relative_to(night.workspace.root)) for name in seconds}
     configuration = night.config.model_dump(mode="json", by_alias=True)
-    facts = {"seed": night.config.seed, "seconds": round(sum(seconds.values()), 1), **versions()}
+    started = _started(finished.get(student.name("train")))
+    facts = {"seed": night.config.seed, "seconds": round(sum(seconds.values()), 1), **started, **versions()}
     write_json(folder / "run.json", {"stages": stages, "seconds": seconds, "config": configuration, "facts": facts})
     write_json(folder / COMPARISON, comparison)
     write_report(folder / REPORT, comparison, configuration, facts, night.config.evaluation.confidence)
     write_json(folder.parent / "newest.json", {"run_id": comparison["run_id"]})
     return folder
+
+
+def _started(manifest: Manifest | None) -> dict[str, str]:
+    """Where a student that might have started warm started from; nothing without `warm_start`."""
+    if manifest is None or "warm_start" not in manifest.facts:
+        return {}
+    warm, cold = manifest.facts["warm_start"], manifest.facts["cold_start"]
+    return {"student_started_from": f"the student of {warm}" if warm else f"fresh weights: {cold}"}
