@@ -30,6 +30,7 @@ from kdspark.config.losses import (
     UnKDConfig,
 )
 from kdspark.config.models import (
+    HOW_IT_LEARNS,
     AgreementConfig,
     ALSConfig,
     BagConfig,
@@ -77,6 +78,7 @@ from kdspark.config.schedules import (
 )
 
 __all__ = [
+    "HOW_IT_LEARNS",
     "ALSConfig",
     "AgreementConfig",
     "AgreementSchedule",

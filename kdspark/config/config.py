@@ -10,6 +10,7 @@ from kdspark.config.data import DataConfig
 from kdspark.config.distill import DistillConfig
 from kdspark.config.learners import Learner, check_epochs, check_states
 from kdspark.config.models import (
+    HOW_IT_LEARNS,
     ALSConfig,
     EnsembleConfig,
     ItemItemConfig,
@@ -29,8 +30,6 @@ from kdspark.config.run import (
     SparkConfig,
 )
 from kdspark.tables import ACCURACY
-
-_HOW_IT_LEARNS = {"training", "dropout", "input_dropout"}
 
 
 class Config(Strict):
@@ -123,11 +122,11 @@ class Config(Strict):
         if self.student_plain is None:
             return self
         one, other = self.student.model_dump(), self.student_plain.model_dump()
-        apart = sorted(key for key in {*one, *other} - _HOW_IT_LEARNS if one.get(key) != other.get(key))
+        apart = sorted(key for key in {*one, *other} - HOW_IT_LEARNS if one.get(key) != other.get(key))
         if apart:
             raise ValueError(
                 f"`student_plain.{apart[0]}` differs from `student.{apart[0]}`: the twin is the same model, of which "
-                f"only {', '.join(sorted(_HOW_IT_LEARNS))} may differ"
+                f"only {', '.join(sorted(HOW_IT_LEARNS))} may differ"
             )
         self._sets_are_noisy(self.student_plain, "student_plain")
         return self

@@ -56,6 +56,10 @@ class TrainingConfig(Strict):
     precision: Literal["float32", "bf16"] = "float32"
 
 
+HOW_IT_LEARNS = frozenset({"training", "dropout", "input_dropout"})
+"""Keys of a neural model that say how it learns; models that differ in these alone have the same weights to learn."""
+
+
 class NeuralConfig(Strict):
     """What all neural models share: scores are inner products of `dim`-dimensional vectors plus an item bias.
 

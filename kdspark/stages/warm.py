@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from kdspark.bridge.training import Request
 from kdspark.bridge.warm import misfit, write_members
-from kdspark.config import StudentConfig, TrainableConfig
+from kdspark.config import HOW_IT_LEARNS, StudentConfig, TrainableConfig
 from kdspark.errors import KdsparkError, StageError
 from kdspark.models.build import members_of
 from kdspark.models.storage import describe_folder
@@ -131,7 +131,9 @@ def _columns(table: dict[str, Any] | None) -> list[Any]:
 
 
 def _other_model(night: Night, manifest: Manifest) -> str | None:
-    """What of the model's configuration was otherwise; how it was trained or stored does not matter.
+    """What of the model's configuration was otherwise; how it learned or is stored does not matter.
+
+    One of the two compared students is not tonight's own: its twin may learn otherwise, and only so.
 
     Members of an ensemble are copies: only students are asked for.
     """
@@ -144,5 +146,5 @@ def _other_model(night: Night, manifest: Manifest) -> str | None:
     if len(configs) != night.config.student_copies:
         return f"its `student_copies` is {len(configs)}"
     then, now = configs[0], night.config.student.model_dump()
-    other = sorted(name for name in {*then, *now} - {"training"} if then.get(name) != now.get(name))
+    other = sorted(name for name in {*then, *now} - HOW_IT_LEARNS if then.get(name) != now.get(name))
     return f"its `{other[0]}` is {then.get(other[0])}" if other else None

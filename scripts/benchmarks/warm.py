@@ -10,6 +10,7 @@ from statistics import mean
 from typing import Any
 
 from kdspark.config import load_config
+from kdspark.errors import ConfigError
 from kdspark.report.comparison import STUDENT, TEACHER
 from kdspark.spark.session import build_session
 from kdspark.stages import student
@@ -48,6 +49,8 @@ def run(data: Path | None, out: Path, seeds: list[int], changes: list[str]) -> d
                 else:
                     for verb in _COMPARED:
                         runner = run_night(night, verb)
+                if start == "warm" and date != _NIGHTS[0]:
+                    _require_warm(runner, date)
                 rows.append(_row(runner, date, start, seed))
     later = [row for row in rows if row["night"] != _NIGHTS[0]]
     warm, fresh = ([row for row in later if row["start"] == start] for start in ("warm", "fresh"))
@@ -74,6 +77,12 @@ def text_table(result: dict[str, Any]) -> str:
 def _night(date: str, root: Path, overrides: list[str]) -> Night:
     config = load_config(_CONFIG, overrides)
     return Night(config, parse_date(date), Workspace(root), lambda: build_session(config.spark, NAME))
+
+
+def _require_warm(runner: Runner, date: str) -> None:
+    reason = runner.manifest(student.name("train")).facts["cold_start"]
+    if reason is not None:
+        raise ConfigError(f"The student of {date} started cold: {reason}.", "Change nothing between the nights.")
 
 
 def _row(runner: Runner, date: str, start: str, seed: int) -> dict[str, Any]:

@@ -48,15 +48,19 @@ def finish(workspace: Workspace, stage: str, inputs: dict[str, str], settings: A
     return key
 
 
-def publish_monday(root: Path, refit: bool = False, copies: int = 1) -> dict[str, str]:
+def publish_monday(root: Path, *changes: str, refit: bool = False, copies: int = 1) -> dict[str, str]:
     """A published night as its folders tell of it; returns stage -> key."""
-    night = night_of(root, date=MONDAY)
+    night = night_of(root, *changes, date=MONDAY)
     workspace, keys = night.workspace, {}
     data = night.config.data.model_dump(mode="json")
     keys["prepare"] = finish(workspace, "prepare", {}, {"data": data, "files": {}})
     for seed, name in enumerate((*COMPARED, *(["refit_student"] if refit else []))):
         items = ItemTable.without_features(np.ones(5, int))
-        models = [build_model(night.config.student, 3, 5, items, FeatureSizes(), seed + 9 * n) for n in range(copies)]
+        config = night.config.student_plain if name == student.PLAIN else None
+        models = [
+            build_model(config or night.config.student, 3, 5, items, FeatureSizes(), seed + 9 * n)
+            for n in range(copies)
+        ]
         model = models[0] if copies == 1 else Ensemble(models, None, items)
         keys[name] = finish(workspace, name, {"prepare": keys["prepare"]}, model=model)
     keys["evaluate"] = finish(workspace, "evaluate", {name: keys[name] for name in ("prepare", *COMPARED)})
@@ -90,7 +94,7 @@ def test_each_starts_from_its_own_and_the_key_says_which(tmp_path: Path, stage: 
 
 def test_a_refit_starts_from_a_refit_where_there_is_one(tmp_path: Path) -> None:
     for folder, refit, expected in (("a", True, "refit_student"), ("b", False, "train_student")):
-        publish_monday(tmp_path / folder, refit)
+        publish_monday(tmp_path / folder, refit=refit)
         night = night_of(tmp_path / folder, "refit=true")
         assert settings(night, "refit_student")["origin"]["stage"] == expected
         assert settings(night, "train_student")["origin"]["stage"] == "train_student"
@@ -99,8 +103,18 @@ def test_a_refit_starts_from_a_refit_where_there_is_one(tmp_path: Path) -> None:
 def test_another_trainings_settings_do_not_matter(tmp_path: Path) -> None:
     publish_monday(tmp_path)
     changes = ["student.training={epochs: 9, learning_rate: 0.5}", "distill.lambda=7", "student_storage=int8"]
-    found = settings(night_of(tmp_path, *changes))
+    found = settings(night_of(tmp_path, *changes, "student.dropout=0.3"))
     assert found["reason"] is None
+
+
+@pytest.mark.parametrize("stage", COMPARED)
+def test_a_twin_that_learns_otherwise_starts_warm_as_its_sibling_does(tmp_path: Path, stage: str) -> None:
+    twin = "student_plain={kind: mf, dim: 4, dropout: 0.3, training: {epochs: 30}}"
+    keys = publish_monday(tmp_path, twin)
+    night = night_of(tmp_path, twin)
+    found = stages_of(night.config)[stage].settings(night)["warm_start"]
+    assert found["reason"] is None
+    assert found["origin"]["key"] == keys[stage]
 
 
 def test_copies_start_from_as_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
