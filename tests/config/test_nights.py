@@ -17,8 +17,8 @@ def test_epochs_are_rounded_down(share: float, epochs: int, expected: int) -> No
 def test_a_shortened_training_differs_in_epochs_and_rates_alone() -> None:
     training = TrainingConfig(epochs=12, learning_rate=0.2, user_learning_rate=0.8, batch_size=64)
     expected = TrainingConfig(epochs=4, learning_rate=0.1, user_learning_rate=0.4, batch_size=64)
-    assert WarmStartConfig().shortened(training) == expected
-    assert WarmStartConfig(rate=1.0).shortened(TrainingConfig(epochs=3)) == TrainingConfig(epochs=1)
+    assert WarmStartConfig(rate=0.5).shortened(training) == expected
+    assert WarmStartConfig().shortened(TrainingConfig(epochs=3)) == TrainingConfig(epochs=1)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_each_starts_from_its_own_and_the_key_says_which(tmp_path: Path, stage: 
     folder = night.workspace.stage_folder(stage, keys[stage]) / "model"
     sha256 = describe_folder(folder)["sha256"]
     assert found["origin"] == {"run": "2024-01-01/run", "stage": stage, "key": keys[stage], "sha256": sha256}
-    assert (found["share"], found["rate"], found["reason"]) == (1 / 3, 0.5, None)
+    assert (found["share"], found["rate"], found["reason"]) == (1 / 3, 1.0, None)
     of_stage = stages_of(night.config)[stage].settings(night)
     assert of_stage["warm_start"] == found
     assert "warm_start" not in stages_of(night.config)[stage].settings(night_of(tmp_path, "warm_start=null"))
