@@ -30,7 +30,6 @@ from kdspark.config.losses import (
     UnKDConfig,
 )
 from kdspark.config.models import (
-    HOW_IT_LEARNS,
     AgreementConfig,
     ALSConfig,
     BagConfig,
@@ -57,6 +56,7 @@ from kdspark.config.models import (
     TransferConfig,
     TransformerConfig,
     TwoTowerConfig,
+    apart,
 )
 from kdspark.config.nights import WarmStartConfig
 from kdspark.config.regularisers import ConsistencyConfig
@@ -78,7 +78,6 @@ from kdspark.config.schedules import (
 )
 
 __all__ = [
-    "HOW_IT_LEARNS",
     "ALSConfig",
     "AgreementConfig",
     "AgreementSchedule",
@@ -140,6 +139,7 @@ __all__ = [
     "UnKDConfig",
     "WarmStartConfig",
     "WarmupSchedule",
+    "apart",
     "load_config",
     "parse_config",
 ]

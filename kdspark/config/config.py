@@ -19,6 +19,7 @@ from kdspark.config.models import (
     SequenceConfig,
     Storage,
     StudentConfig,
+    apart,
 )
 from kdspark.config.nights import WarmStartConfig
 from kdspark.config.run import (
@@ -121,11 +122,10 @@ class Config(Strict):
     def _twins_are_alike(self) -> "Config":
         if self.student_plain is None:
             return self
-        one, other = self.student.model_dump(), self.student_plain.model_dump()
-        apart = sorted(key for key in {*one, *other} - HOW_IT_LEARNS if one.get(key) != other.get(key))
-        if apart:
+        keys = apart(self.student, self.student_plain)
+        if keys:
             raise ValueError(
-                f"`student_plain.{apart[0]}` differs from `student.{apart[0]}`: the twin is the same model, of which "
+                f"`student_plain.{keys[0]}` differs from `student.{keys[0]}`: the twin is the same model, of which "
                 f"only {', '.join(sorted(HOW_IT_LEARNS))} may differ"
             )
         self._sets_are_noisy(self.student_plain, "student_plain")

@@ -22,6 +22,11 @@ class OwnTopConfig(Strict):
     size: int = Field(200, ge=1)
     refresh: int = Field(5, ge=1)
 
+    @property
+    def kept(self) -> int:
+        """How many of a row's items `refresh` finds."""
+        return self.size
+
 
 class DistillConfig(Strict):
     """loss = hard_weight * CE(hard) + lambda * T^2 * KL(teacher || student) + sum of weight * loss over `losses`.
@@ -91,8 +96,7 @@ class DistillConfig(Strict):
     @property
     def kept(self) -> int:
         """How many of a row's top items are found then."""
-        losses = [loss.kept for loss in self._keeping if not isinstance(loss, OwnTopConfig)]
-        return max([*losses, self.own_top.size if self.own_top is not None else 0])
+        return max((one.kept for one in self._keeping), default=0)
 
     @property
     def _keeping(self) -> list[OwnTopLossConfig | OwnTopConfig]:

@@ -88,6 +88,12 @@ class NeuralConfig(Strict):
         return self
 
 
+def apart(one: NeuralConfig, other: NeuralConfig) -> list[str]:
+    """Keys in which two models differ, other than in how they learn; in alphabetical order."""
+    mine, theirs = one.model_dump(), other.model_dump()
+    return sorted(key for key in {*mine, *theirs} - HOW_IT_LEARNS if mine.get(key) != theirs.get(key))
+
+
 class MFConfig(NeuralConfig):
     """Matrix factorisation with free user vectors (Koren et al., 2009); new users are folded in from their history."""
 

@@ -164,17 +164,15 @@ class Context:
     @property
     def known_BX(self) -> Tensor:
         """Items that the student's own top leaves out: what a user already did, unless it is a candidate; else PAD."""
-        known_BX = self._known()
-        return torch.where(within(known_BX, self.candidates_BC), PAD, known_BX)
+        return self.outside(self._known())
 
-    @cached_property
-    def kept_outside_BR(self) -> Tensor:
-        """The items kept of an earlier step, PAD for those among the candidates."""
-        assert self.kept_BR is not None
-        return torch.where(within(self.kept_BR, self.candidates_BC), PAD, self.kept_BR)
+    def outside(self, items_BR: Tensor) -> Tensor:
+        """Each row's own items, PAD for those among its candidates."""
+        return torch.where(within(items_BR, self.candidates_BC), PAD, items_BR)
 
     def _highest_kept(self, size: int) -> tuple[Tensor, Tensor]:
-        items_BP = torch.cat([self.candidates_BC, self.kept_outside_BR], dim=1)
+        assert self.kept_BR is not None
+        items_BP = torch.cat([self.candidates_BC, self.outside(self.kept_BR)], dim=1)
         scores_BP = torch.where(items_BP != PAD, self.scores(items_BP).detach(), -torch.inf)
         best_BR = scores_BP.topk(min(size, scores_BP.shape[1]), dim=1)
         items_BR = items_BP.gather(1, best_BR.indices)

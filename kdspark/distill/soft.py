@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdspark.config import DistillConfig
 from kdspark.distill.context import Context
-from kdspark.distill.losses import entropy, kl_divergence, mean_of_rows, within
+from kdspark.distill.losses import entropy, kl_divergence, mean_of_rows
 from kdspark.distill.schedules import agreement_weights, temperature_at
 from kdspark.distill.scores import sample_items
 from kdspark.distill.targets import soft_targets
@@ -56,19 +56,22 @@ def _sampled_log_sum(context: Context, own_BC: Tensor, temperature: float, negat
     n_items = len(context.items_ND)
     sampled_S = sample_items(n_items, negatives, context.items_ND.device)
     scores_BS = (context.users_BD @ rows_of(context.items_ND, sampled_S).T).float() / temperature
-    hits_BS = sampled_mask(sampled_S, context.candidates_BC, n_items)
+    exact, left_out = [own_BC], [context.candidates_BC]
     if context.mask_soft:
-        hits_BS = hits_BS | sampled_mask(sampled_S, context.batch.users.history, n_items)
-    exact = [own_BC]
+        left_out.append(context.batch.users.history)
     if own_top:
-        items_BR = context.kept_outside_BR[:, :own_top]
-        if context.mask_history or not context.mask_soft:  # targets are no candidates and in no own top
-            targets_BT = context.batch.targets
-            targets_BT = torch.where(within(targets_BT, context.candidates_BC), PAD, targets_BT)
-            items_BR = torch.cat([items_BR, targets_BT], dim=1)
-        scores_BR = context.scores(items_BR) / temperature
-        exact.append(scores_BR.masked_fill(items_BR == PAD, -torch.inf))
-        hits_BS = hits_BS | sampled_mask(sampled_S, items_BR, n_items)
-    correction = math.log(n_items / len(sampled_S))
-    scores_BS = scores_BS.masked_fill(hits_BS, -torch.inf) + correction
+        items_BR = _exact_items(context, own_top)
+        exact.append((context.scores(items_BR) / temperature).masked_fill(items_BR == PAD, -torch.inf))
+        left_out.append(items_BR)
+    hits_BS = sampled_mask(sampled_S, torch.cat(left_out, dim=1), n_items)
+    scores_BS = scores_BS.masked_fill(hits_BS, -torch.inf) + math.log(n_items / len(sampled_S))
     return torch.cat([*exact, scores_BS], dim=1).logsumexp(dim=1, keepdim=True)
+
+
+def _exact_items(context: Context, own_top: int) -> Tensor:
+    """What is summed exactly beside the candidates: the student's own top, and the targets, which are in no own top."""
+    assert context.kept_BR is not None
+    items_BR = context.kept_BR[:, :own_top]
+    if context.mask_history or not context.mask_soft:  # else targets are history, which the soft part leaves out
+        items_BR = torch.cat([items_BR, context.batch.targets], dim=1)
+    return context.outside(items_BR)

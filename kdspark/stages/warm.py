@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from kdspark.bridge.training import Request
 from kdspark.bridge.warm import misfit, write_members
-from kdspark.config import HOW_IT_LEARNS, StudentConfig, TrainableConfig
+from kdspark.config import StudentConfig, TrainableConfig, apart
 from kdspark.errors import KdsparkError, StageError
 from kdspark.models.build import members_of
 from kdspark.models.storage import describe_folder
@@ -139,12 +139,11 @@ def _other_model(night: Night, manifest: Manifest) -> str | None:
     """
     try:
         members = members_of(describe_folder(_model(night, manifest))["model"])
-        configs = [_CONFIG.validate_python(member["config"]).model_dump() for member in members]
+        configs = [_CONFIG.validate_python(member["config"]) for member in members]
     except (KdsparkError, KeyError, TypeError, ValidationError) as error:
         log.warning("ignored: %s: %s", _model(night, manifest), error)
         return "its folder is damaged"  # without the path: the key must not depend on where the workspace lies
     if len(configs) != night.config.student_copies:
         return f"its `student_copies` is {len(configs)}"
-    then, now = configs[0], night.config.student.model_dump()
-    other = sorted(name for name in {*then, *now} - HOW_IT_LEARNS if then.get(name) != now.get(name))
-    return f"its `{other[0]}` is {then.get(other[0])}" if other else None
+    keys = apart(configs[0], night.config.student)
+    return f"its `{keys[0]}` is {getattr(configs[0], keys[0], None)}" if keys else None

@@ -29,21 +29,19 @@ def main(
     if name not in _NAMES:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(_NAMES)}.")
     configure_logging()
-    if name == catalogue.NAME:
-        found = catalogue.run()
-        typer.echo(json.dumps(found, indent=2) if as_json else catalogue.text_table(found))
-        return
+    folder = _folder(out) or Path("bench") / name
+    numbers, changes = [int(seed) for seed in seeds.split(",")], set_ or []
     try:
-        folder = _folder(out) or Path("bench") / name
-        numbers, changes = [int(seed) for seed in seeds.split(",")], set_ or []
-        if name == warm.NAME:
-            result = warm.run(_folder(data), folder, numbers, changes)
+        if name == catalogue.NAME:
+            result, as_text = catalogue.run(), catalogue.text_table
+        elif name == warm.NAME:
+            result, as_text = warm.run(_folder(data), folder, numbers, changes), warm.text_table
         else:
             result = distill.run(name, _folder(data), folder, numbers, parts.split(","), changes)
+            as_text = distill.text_table
     except KdsparkError as error:
         typer.echo(f"kdspark: error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
-    as_text = warm.text_table if name == warm.NAME else distill.text_table
     typer.echo(json.dumps(result, indent=2) if as_json else as_text(result))
 
 

@@ -14,21 +14,20 @@ from statistics import mean
 from typing import Any, get_args
 
 import yaml
+from nights import ML100K, ML100K_INPUTS, input_overrides, night_of, ratio_lines, run_compared
 from stored import measure_stored
 
-from kdspark.config import Storage, load_config
+from kdspark.config import Storage
 from kdspark.errors import ConfigError
 from kdspark.report.comparison import STUDENT, STUDENT_PLAIN, TEACHER
-from kdspark.spark.session import build_session
 from kdspark.stages import student, teacher
 from kdspark.stages.evaluate import NAME as EVALUATE
-from kdspark.stages.pipeline import run_night, stages_of
+from kdspark.stages.pipeline import stages_of
 from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night
 from kdspark.stages.trial import stages_up_to
-from kdspark.workspace import Workspace, parse_date, read_json
+from kdspark.workspace import read_json
 
-_VERBS = ("prepare", "train-teacher", "soft-labels", "train-student", "evaluate")  # a night without publishing
 PARTS = ("main", "methods", "sizes", "bytes")
 _ALONE = {"methods": ("float32",), "bytes": get_args(Storage)}
 """Parts whose students are trained and measured alone, without a comparison of the night: in which storages."""
@@ -82,14 +81,10 @@ BENCHES = {
         same_teacher=True,
     ),
     "distill-ml100k": Bench(
-        config="conf/ml100k.yaml",
+        config=ML100K,
         date="1998-04-23",
         metrics=("recall@10", "recall@20", "recall@50", "ndcg@10", "ndcg@20", "recall_tail@20"),
-        inputs={
-            "data.interactions.paths": "ml-100k.inter",
-            "data.users.paths": "ml-100k.user",
-            "data.items.paths": "ml-100k.item",
-        },
+        inputs=ML100K_INPUTS,
         overrides=("evaluation.ks=[10, 20, 50]", "data.split.n_test=5"),
         variants="conf/ml100k-variants.yaml",
         ndcg="ndcg@10",
@@ -112,17 +107,18 @@ def run(
     found = _Rows()
     teacher_folder: Path | None = None
     for seed in seeds:
-        common = [f"seed={seed}", *bench.overrides]
-        common += [f"{key}={data / file}" for key, file in bench.inputs.items()] if data else []
+        common = [f"seed={seed}", *bench.overrides, *input_overrides(bench.inputs, data)]
         if bench.same_teacher and teacher_folder is not None:
             common.append(f"teacher={{kind: pretrained, path: {teacher_folder}}}")
         for part, label, overrides in _variants(bench, parts):
-            night = _night(name, bench, [*common, *overrides, *changes], out)
+            night = night_of(name, bench.config, bench.date, [*common, *overrides, *changes], out)
             if part in _ALONE:
                 runner = _trained(night)
-                found.rows += [_alone(row, part, label, seed, bench) for row in measure_stored(runner, _ALONE[part])]
+                found.rows += [
+                    _alone_row(row, part, label, seed, bench) for row in measure_stored(runner, _ALONE[part])
+                ]
             else:
-                runner = _run(night)
+                runner = run_compared(night)
                 comparison: dict[str, Any] = read_json(runner.output(EVALUATE) / "comparison.json")
                 found.rows += list(_rows(comparison, label, seed, bench, seen={_key(row) for row in found.rows}))
             teacher_folder = teacher_folder or runner.output(teacher.name("train")) / teacher.MODEL
@@ -157,7 +153,7 @@ def text_table(result: dict[str, Any]) -> str:
             f"{found['difference']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
             for other, metric, found in pair["paired"]
         ]
-    return "\n".join([*lines, "", *(f"{name}: {value:.4f}" for name, value in result["ratios"].items())])
+    return "\n".join([*lines, *ratio_lines(result["ratios"])])
 
 
 def _variants(bench: Bench, parts: list[str]) -> Iterator[tuple[str, str, list[str]]]:
@@ -187,18 +183,6 @@ def _flat(overrides: list[Any]) -> Iterator[str]:
         yield from _flat(override) if isinstance(override, list) else [override]
 
 
-def _night(name: str, bench: Bench, overrides: list[str], out: Path) -> Night:
-    config = load_config(bench.config, overrides)
-    return Night(config, parse_date(bench.date), Workspace(out), lambda: build_session(config.spark, name))
-
-
-def _run(night: Night) -> Runner:
-    """A night up to its comparison."""
-    for verb in _VERBS:
-        runner = run_night(night, verb)
-    return runner
-
-
 def _trained(night: Night) -> Runner:
     """A night's student and what it needs, nothing else."""
     stages = stages_of(night.config)
@@ -223,7 +207,7 @@ def _rows(
             yield _row(model, comparison, method, seed, bench)
 
 
-def _alone(stored: dict[str, Any], part: str, label: str, seed: int, bench: Bench) -> dict[str, Any]:
+def _alone_row(stored: dict[str, Any], part: str, label: str, seed: int, bench: Bench) -> dict[str, Any]:
     metrics = {name: stored["metrics"][name] for name in bench.metrics if name in stored["metrics"]}
     method = f"{label}, {stored['storage']}" if part == "bytes" else label
     return {**stored, "method": method, "seed": seed, "metrics": metrics, "paired": []}

@@ -9,58 +9,48 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from kdspark.config import load_config
+from nights import ML100K, ML100K_INPUTS, input_overrides, night_of, ratio_lines, run_compared
+
 from kdspark.errors import ConfigError
 from kdspark.report.comparison import STUDENT, TEACHER
-from kdspark.spark.session import build_session
 from kdspark.stages import student
 from kdspark.stages.evaluate import NAME as EVALUATE
 from kdspark.stages.pipeline import run_night
 from kdspark.stages.runner import Runner
-from kdspark.stages.stage import Night
-from kdspark.workspace import Workspace, parse_date, read_json
+from kdspark.workspace import read_json
 
 NAME = "distill-warm"
-_CONFIG, _METRIC = "conf/ml100k.yaml", "ndcg@10"
-_INPUTS = {
-    "data.interactions.paths": "ml-100k.inter",
-    "data.users.paths": "ml-100k.user",
-    "data.items.paths": "ml-100k.item",
-}
-_NIGHTS = ("1998-03-29", "1998-04-05", "1998-04-12", "1998-04-19")
-_COMPARED = ("prepare", "train-teacher", "soft-labels", "train-student", "evaluate")  # a night without publishing
+_METRIC = "ndcg@10"
+_FIRST, *_LATER = ("1998-03-29", "1998-04-05", "1998-04-12", "1998-04-19")
 
 
 def run(data: Path | None, out: Path, seeds: list[int], changes: list[str]) -> dict[str, Any]:
-    """The nights, for each seed in a root of its own; the first has nothing to start from.
+    """The nights, for each seed in a root of its own; of the first, which has nothing to start from, no row.
 
     Args:
         changes: overrides of the configuration.
+
+    Raises:
+        ConfigError: a later night's student started cold.
     """
-    rows = []
+    warm, fresh = list[dict[str, Any]](), list[dict[str, Any]]()
     for seed in seeds:
-        common = [f"seed={seed}"]
-        common += [f"{key}={data / file}" for key, file in _INPUTS.items()] if data else []
-        for date in _NIGHTS:
-            for start, overrides in {"warm": ["warm_start={}"], "fresh": []}.items():
-                night = _night(date, out / f"seed-{seed}", [*common, *overrides, *changes])
-                if start == "warm":
-                    runner = run_night(night)
-                else:
-                    for verb in _COMPARED:
-                        runner = run_night(night, verb)
-                if start == "warm" and date != _NIGHTS[0]:
-                    _require_warm(runner, date)
-                rows.append(_row(runner, date, start, seed))
-    later = [row for row in rows if row["night"] != _NIGHTS[0]]
-    warm, fresh = ([row for row in later if row["start"] == start] for start in ("warm", "fresh"))
+        common, root = [f"seed={seed}", *input_overrides(ML100K_INPUTS, data)], out / f"seed-{seed}"
+        going_on = [*common, "warm_start={}", *changes]
+        run_night(night_of(NAME, ML100K, _FIRST, going_on, root))
+        for date in _LATER:
+            runner = run_night(night_of(NAME, ML100K, date, going_on, root))
+            _require_warm(runner, date)
+            warm.append(_row(runner, date, "warm", seed))
+            runner = run_compared(night_of(NAME, ML100K, date, [*common, *changes], root))
+            fresh.append(_row(runner, date, "fresh", seed))
     ratios = {
-        "warm_vs_fresh": mean(row["student"] for row in warm) / mean(row["student"] for row in fresh),
-        "warm_vs_teacher": mean(row["student"] for row in warm) / mean(row["teacher"] for row in warm),
-        "fresh_vs_teacher": mean(row["student"] for row in fresh) / mean(row["teacher"] for row in fresh),
-        "warm_steps": mean(row["epochs"] for row in warm) / mean(row["epochs"] for row in fresh),
+        "warm_vs_fresh": _mean(warm, "student") / _mean(fresh, "student"),
+        "warm_vs_teacher": _mean(warm, "student") / _mean(warm, "teacher"),
+        "fresh_vs_teacher": _mean(fresh, "student") / _mean(fresh, "teacher"),
+        "warm_steps": _mean(warm, "epochs") / _mean(fresh, "epochs"),
     }
-    return {"bench": NAME, "rows": rows, "ratios": ratios}
+    return {"bench": NAME, "rows": [row for pair in zip(warm, fresh, strict=True) for row in pair], "ratios": ratios}
 
 
 def text_table(result: dict[str, Any]) -> str:
@@ -71,12 +61,11 @@ def text_table(result: dict[str, Any]) -> str:
         f"{row['teacher']:8.4f} {row['student']:8.4f}"
         for row in result["rows"]
     ]
-    return "\n".join([*lines, "", *(f"{name}: {value:.4f}" for name, value in result["ratios"].items())])
+    return "\n".join([*lines, *ratio_lines(result["ratios"])])
 
 
-def _night(date: str, root: Path, overrides: list[str]) -> Night:
-    config = load_config(_CONFIG, overrides)
-    return Night(config, parse_date(date), Workspace(root), lambda: build_session(config.spark, NAME))
+def _mean(rows: list[dict[str, Any]], column: str) -> float:
+    return mean(row[column] for row in rows)
 
 
 def _require_warm(runner: Runner, date: str) -> None:

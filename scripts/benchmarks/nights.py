@@ -1,0 +1,42 @@
+"""What benchmarks of whole nights share: the logs' configurations and files, and a night that publishes nothing."""
+
+from pathlib import Path
+
+from kdspark.config import load_config
+from kdspark.spark.session import build_session
+from kdspark.stages.pipeline import run_night
+from kdspark.stages.runner import Runner
+from kdspark.stages.stage import Night
+from kdspark.workspace import Workspace, parse_date
+
+ML100K = "conf/ml100k.yaml"
+ML100K_INPUTS = {
+    "data.interactions.paths": "ml-100k.inter",
+    "data.users.paths": "ml-100k.user",
+    "data.items.paths": "ml-100k.item",
+}
+"""Configuration keys of input paths -> file below the data folder."""
+_COMPARED = ("prepare", "train-teacher", "soft-labels", "train-student", "evaluate")  # a night without publishing
+
+
+def input_overrides(inputs: dict[str, str], data: Path | None) -> list[str]:
+    """Overrides that read the inputs from a data folder; none where the configuration's own paths will do."""
+    return [f"{key}={data / file}" for key, file in inputs.items()] if data else []
+
+
+def night_of(name: str, config_path: str, date: str, overrides: list[str], out: Path) -> Night:
+    """A night of a benchmark, in a workspace of its own."""
+    config = load_config(config_path, overrides)
+    return Night(config, parse_date(date), Workspace(out), lambda: build_session(config.spark, name))
+
+
+def run_compared(night: Night) -> Runner:
+    """A night up to its comparison; nothing is published."""
+    for verb in _COMPARED:
+        runner = run_night(night, verb)
+    return runner
+
+
+def ratio_lines(ratios: dict[str, float]) -> list[str]:
+    """The ratios for a terminal, below a table."""
+    return ["", *(f"{name}: {value:.4f}" for name, value in ratios.items())]
