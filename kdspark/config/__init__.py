@@ -18,6 +18,8 @@ from kdspark.config.data import (
     SplitConfig,
 )
 from kdspark.config.distill import DistillConfig
+from kdspark.config.item_item import EASEConfig, GFCFConfig, ItemItemConfig
+from kdspark.config.lightgcn import GraphTrainingConfig, LightGCNConfig
 from kdspark.config.load import load_config, parse_config
 from kdspark.config.losses import (
     CDConfig,
@@ -30,35 +32,29 @@ from kdspark.config.losses import (
     UnKDConfig,
 )
 from kdspark.config.models import (
-    AgreementConfig,
     ALSConfig,
-    BagConfig,
-    CNNConfig,
-    EASEConfig,
     EnsembleConfig,
-    GFCFConfig,
-    GraphTrainingConfig,
-    GRUConfig,
-    ItemItemConfig,
-    LightGCNConfig,
-    LSTMConfig,
-    MFConfig,
-    MixtureConfig,
-    NeuralConfig,
-    OpinionConfig,
     PopularityConfig,
     PretrainedConfig,
     RecommenderConfig,
     Storage,
+    TransferConfig,
+)
+from kdspark.config.neural import (
+    BagConfig,
+    CNNConfig,
+    GRUConfig,
+    LSTMConfig,
+    MFConfig,
+    NeuralConfig,
     StudentConfig,
     TrainableConfig,
-    TrainingConfig,
-    TransferConfig,
     TransformerConfig,
     TwoTowerConfig,
     apart,
 )
 from kdspark.config.nights import WarmStartConfig
+from kdspark.config.opinions import AgreementConfig, MixtureConfig, OpinionConfig
 from kdspark.config.regularisers import ConsistencyConfig
 from kdspark.config.run import (
     EvaluationConfig,
@@ -76,6 +72,7 @@ from kdspark.config.schedules import (
     TimeSchedule,
     WarmupSchedule,
 )
+from kdspark.config.training import TrainingConfig
 
 __all__ = [
     "ALSConfig",

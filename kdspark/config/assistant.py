@@ -5,7 +5,7 @@ from typing_extensions import Self
 
 from kdspark.config.base import Strict
 from kdspark.config.distill import DistillConfig
-from kdspark.config.models import StudentConfig
+from kdspark.config.neural import StudentConfig
 
 
 class AssistantConfig(Strict):

@@ -8,19 +8,10 @@ from kdspark.config.assistant import AssistantConfig
 from kdspark.config.base import Strict
 from kdspark.config.data import DataConfig
 from kdspark.config.distill import DistillConfig
+from kdspark.config.item_item import ItemItemConfig
 from kdspark.config.learners import Learner, check_epochs, check_states
-from kdspark.config.models import (
-    HOW_IT_LEARNS,
-    ALSConfig,
-    EnsembleConfig,
-    ItemItemConfig,
-    NeuralConfig,
-    RecommenderConfig,
-    SequenceConfig,
-    Storage,
-    StudentConfig,
-    apart,
-)
+from kdspark.config.models import ALSConfig, EnsembleConfig, RecommenderConfig, Storage
+from kdspark.config.neural import HOW_IT_LEARNS, NeuralConfig, SequenceConfig, StudentConfig, apart
 from kdspark.config.nights import WarmStartConfig
 from kdspark.config.run import (
     BaselineConfig,

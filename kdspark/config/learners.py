@@ -7,15 +7,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from kdspark.config.distill import DistillConfig
-from kdspark.config.models import (
-    EnsembleConfig,
-    LightGCNConfig,
-    NeuralConfig,
-    RecommenderConfig,
-    StudentConfig,
-    TrainingConfig,
-    TransferConfig,
-)
+from kdspark.config.lightgcn import LightGCNConfig
+from kdspark.config.models import EnsembleConfig, RecommenderConfig, TransferConfig
+from kdspark.config.neural import NeuralConfig, StudentConfig
+from kdspark.config.training import TrainingConfig
 
 
 class Learner(NamedTuple):

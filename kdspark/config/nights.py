@@ -5,7 +5,7 @@ import math
 from pydantic import Field
 
 from kdspark.config.base import Strict
-from kdspark.config.models import TrainingConfig
+from kdspark.config.training import TrainingConfig
 
 _ROUNDING = 1e-9  # a third of 9 epochs is 3
 

@@ -6,11 +6,8 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from kdspark.config.base import Strict
-from kdspark.config.models import (
-    ALSConfig,
-    EASEConfig,
-    GFCFConfig,
-)
+from kdspark.config.item_item import EASEConfig, GFCFConfig
+from kdspark.config.models import ALSConfig
 
 
 class SoftLabelsConfig(Strict):

@@ -1,0 +1,131 @@
+"""Neural models, any of which can be a student. `kind` selects the model; each has only its own keys."""
+
+from typing import Annotated, Literal, Union
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from kdspark.config.base import Strict
+from kdspark.config.training import TrainingConfig
+
+HOW_IT_LEARNS = frozenset({"training", "dropout", "input_dropout"})
+"""Keys of a neural model that say how it learns; models that differ in these alone have the same weights to learn."""
+
+
+class NeuralConfig(Strict):
+    """What all neural models share: scores are inner products of `dim`-dimensional vectors plus an item bias.
+
+    Args:
+        item_features: features of `data.items`, and an item's events and age, which every log tells.
+        user_features: features of `data.users`.
+    """
+
+    dim: int = Field(32, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    item_ids: bool = True
+    item_features: bool = False
+    user_features: bool = False
+    training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _items_have_vectors(self) -> Self:
+        if not (self.item_ids or self.item_features):
+            raise ValueError("`item_ids` and `item_features` are both off: items would have no vectors")
+        return self
+
+    @model_validator(mode="after")
+    def _rate_of_what(self) -> Self:
+        if not isinstance(self, MFConfig):
+            self.training.refuse_idle(["user_learning_rate"], "in a model without free user vectors")
+        return self
+
+
+def apart(one: NeuralConfig, other: NeuralConfig) -> list[str]:
+    """Keys in which two models differ, other than in how they learn; in alphabetical order."""
+    mine, theirs = one.model_dump(), other.model_dump()
+    return sorted(key for key in {*mine, *theirs} - HOW_IT_LEARNS if mine.get(key) != theirs.get(key))
+
+
+class MFConfig(NeuralConfig):
+    """Matrix factorisation with free user vectors (Koren et al., 2009); new users are folded in from their history."""
+
+    kind: Literal["mf"] = "mf"
+
+    @model_validator(mode="after")
+    def _no_views_of_histories(self) -> Self:
+        if self.training.consistency is not None:
+            raise ValueError("`training.consistency` compares views of histories, which mf does not read in training")
+        return self
+
+
+class BagConfig(NeuralConfig):
+    """MF whose user vector is a weighted bag of history items (as FISM, Kabbur et al., 2013): no user table.
+
+    The weights are learned, one per recency and dimension.
+    """
+
+    kind: Literal["bag"] = "bag"
+    history_length: int = Field(50, ge=1)
+    input_dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class SequenceConfig(NeuralConfig):
+    """What the encoders of an ordered history share; the last `history_length` items are read."""
+
+    history_length: int = Field(50, ge=1)
+    layers: int = Field(1, ge=1)
+    input_dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class GRUConfig(SequenceConfig):
+    """GRU over the history (GRU4Rec, Hidasi et al., 2016)."""
+
+    kind: Literal["gru"] = "gru"
+    hidden: int | None = Field(None, ge=1)
+
+
+class LSTMConfig(SequenceConfig):
+    """LSTM over the history."""
+
+    kind: Literal["lstm"] = "lstm"
+    hidden: int | None = Field(None, ge=1)
+
+
+class CNNConfig(SequenceConfig):
+    """Depthwise-separable causal convolutions with a bottleneck (after NextItNet, Yuan et al., 2019)."""
+
+    kind: Literal["cnn"] = "cnn"
+    kernel: int = Field(3, ge=2)
+    bottleneck: int | None = Field(None, ge=1)
+
+
+class TransformerConfig(SequenceConfig):
+    """Causal self-attention over the history (SASRec, Kang & McAuley, 2018)."""
+
+    kind: Literal["transformer"] = "transformer"
+    layers: int = Field(2, ge=1)
+    heads: int = Field(2, ge=1)
+
+    @model_validator(mode="after")
+    def _heads_divide_dim(self) -> Self:
+        if self.dim % self.heads:
+            raise ValueError(f"`heads` {self.heads} does not divide `dim` {self.dim}")
+        return self
+
+
+class TwoTowerConfig(NeuralConfig):
+    """Feature two-tower: a bag of recent items and user features against item features (Covington et al., 2016).
+
+    Features are on by default; without `data.users` there are just no user features.
+    """
+
+    kind: Literal["two_tower"] = "two_tower"
+    history_length: int = Field(50, ge=1)
+    hidden: int = Field(64, ge=1)
+    user_features: bool = True
+    item_features: bool = True
+    input_dropout: float = Field(0.0, ge=0, lt=1)
+
+
+TrainableConfig = Union[MFConfig, BagConfig, GRUConfig, LSTMConfig, CNNConfig, TwoTowerConfig, TransformerConfig]
+StudentConfig = Annotated[TrainableConfig, Field(discriminator="kind")]
