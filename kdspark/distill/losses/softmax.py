@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor
 
+from kdspark.models.history import sampled_mask
 from kdspark.tables import PAD
 
 
@@ -54,20 +55,30 @@ def sampled_cross_entropy(
 ) -> Tensor:
     """Cross-entropy against S distinct, uniformly drawn items, the log of the sampling rate taken off their scores.
 
-    The corrected sum exp(target) + sum exp(sampled - log(S / N)) estimates the full softmax's sum without bias
-    (logQ correction, Bengio & Senecal, 2008). A draw that hits the row's own target is left out.
+    A row's targets are summed exactly and left out of the draw: sum exp(targets) + sum exp(sampled - log(S / N))
+    estimates the full softmax's sum without bias (logQ correction, Bengio & Senecal, 2008), and is the same for all
+    of its targets, so that many of them cost no more than their scores.
 
     Args:
-        target_scores_BT, targets_BT: scores and item_idx of the targets, PAD where missing.
+        target_scores_BT, targets_BT: scores and item_idx of the targets, PAD where missing; one that is named twice
+            counts twice in the mean and once in the sum.
         scores_BS: scores of the sampled items.
         sampled_S: their item_idx, shared by the batch.
         n_items: N, size of the catalogue drawn from.
     """
-    corrected_BS = scores_BS - math.log(len(sampled_S) / n_items)
-    hits_BTS = targets_BT[:, :, None] == sampled_S
-    negatives_BTS = corrected_BS[:, None, :].masked_fill(hits_BTS, -torch.inf)
-    all_BTC = torch.cat([target_scores_BT[:, :, None], negatives_BTS], dim=2)
-    return row_mean(all_BTC.logsumexp(dim=2) - target_scores_BT, targets_BT != PAD)
+    hits_BS = sampled_mask(sampled_S, targets_BT, n_items)
+    corrected_BS = (scores_BS - math.log(len(sampled_S) / n_items)).masked_fill(hits_BS, -torch.inf)
+    own_BT = target_scores_BT.masked_fill(~_first_named(targets_BT), -torch.inf)
+    log_sum_B1 = torch.cat([own_BT, corrected_BS], dim=1).logsumexp(dim=1, keepdim=True)
+    return normalised_cross_entropy(log_sum_B1, target_scores_BT, targets_BT)
+
+
+def _first_named(items_BT: Tensor) -> Tensor:
+    """bool [B, T]: present, and not in an earlier column of the row."""
+    sorted_BT, columns_BT = items_BT.sort(dim=1, stable=True)
+    first_BT = sorted_BT != PAD
+    first_BT[:, 1:] &= sorted_BT[:, 1:] != sorted_BT[:, :-1]
+    return torch.zeros_like(first_BT).scatter_(1, columns_BT, first_BT)
 
 
 def soft_cross_entropy(targets_BC: Tensor, scores_BC: Tensor, weights_B: Tensor | None = None) -> Tensor:

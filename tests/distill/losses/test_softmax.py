@@ -97,16 +97,27 @@ def test_sampling_everything_is_the_full_softmax() -> None:
     torch.testing.assert_close(found, F.cross_entropy(scores, targets[:, 0]))
 
 
+def test_sampling_everything_is_the_full_softmax_of_each_of_many_targets() -> None:
+    """PAD counts nothing, an item that is named twice is one of the softmax's classes all the same."""
+    scores, targets = _scores(3, 8), torch.tensor([[1, 4, 1], [0, -1, -1], [-1, 7, 2]])
+    own = scores.gather(1, targets.clamp(min=0))
+    found = sampled_cross_entropy(own, targets, scores, torch.arange(8), 8)
+    log_q = scores.log_softmax(1)
+    rows = [log_q[0, [1, 4, 1]].mean(), log_q[1, 0], log_q[2, [7, 2]].mean()]
+    torch.testing.assert_close(found, -torch.stack(rows).mean())
+
+
 def test_sampled_sum_is_unbiased() -> None:
-    """The mean of exp(log-sum - target score) over draws is the full softmax's sum over exp(target score)."""
+    """The mean of the estimated sum over draws is the full softmax's sum."""
     generator, items, size = torch.Generator().manual_seed(3), 50, 10
-    scores, targets = _scores(1, items), torch.tensor([[4]])
+    scores, targets = _scores(1, items), torch.tensor([[4, 30]])
     ratios = []
+    own = scores.gather(1, targets)
     for _ in range(4000):
         sampled = torch.randperm(items, generator=generator)[:size]
-        own = scores.gather(1, targets)
-        ratios.append(float(sampled_cross_entropy(own, targets, scores[:, sampled], sampled, items).exp()))
-    full = float(F.cross_entropy(scores, targets[:, 0]).exp())
+        loss = sampled_cross_entropy(own, targets, scores[:, sampled], sampled, items)
+        ratios.append(float((loss + own.mean()).exp()))
+    full = float(scores.exp().sum())
     assert sum(ratios) / len(ratios) == pytest.approx(full, rel=0.05)
 
 
