@@ -89,7 +89,9 @@ def transferred(
 
 def tuned(config: TransferConfig, model: NeuralRecommender) -> NeuralConfig:
     """The transferred model's configuration, trained as the transfer says."""
-    return model.config.model_copy(update={"training": config.training})
+    assert config.training is not None
+    training = type(model.config.training).model_validate(config.training.model_dump())
+    return model.config.model_copy(update={"training": training})
 
 
 def _share(config: TransferConfig, pairs: pd.DataFrame, items: ItemTable) -> dict[str, Any]:

@@ -42,10 +42,12 @@ from kdspark.config.models import (
 )
 from kdspark.config.neural import (
     BagConfig,
+    BagTrainingConfig,
     CNNConfig,
     GRUConfig,
     LSTMConfig,
     MFConfig,
+    MFTrainingConfig,
     NeuralConfig,
     StudentConfig,
     TrainableConfig,
@@ -80,6 +82,7 @@ __all__ = [
     "AgreementSchedule",
     "AssistantConfig",
     "BagConfig",
+    "BagTrainingConfig",
     "CDConfig",
     "CNNConfig",
     "ColumnsConfig",
@@ -107,6 +110,7 @@ __all__ = [
     "LightGCNConfig",
     "LossConfig",
     "MFConfig",
+    "MFTrainingConfig",
     "MixtureConfig",
     "NeuralConfig",
     "OpinionConfig",

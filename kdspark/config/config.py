@@ -29,7 +29,8 @@ class Config(Strict):
 
     Args:
         student_plain: the student's twin without distillation, where that learns best with settings of its own: the
-            same model, other `training` and dropout. null: it learns with the student's.
+            same model, other `training` and dropout. null: it learns with the student's, but keeps the best weights by
+            validation, as hard labels alone overfit where a teacher's answers do not.
         student_copies: how many students of this configuration, of seeds of their own, answer together: the sum of
             their scores, each standardised per user, in one pass. Each learns from the same labels.
         student_storage: "int8" stores the student's large matrices, and the item vectors that are served, in about a

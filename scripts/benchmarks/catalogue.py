@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from kdspark.config import BagConfig, DistillConfig, TrainingConfig
+from kdspark.config import BagConfig, BagTrainingConfig, DistillConfig
 from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.objectives import ExampleObjective
 from kdspark.models.batch import FeatureSizes, ItemTable, UserBatch
@@ -71,7 +71,7 @@ def text_table(result: dict[str, Any]) -> str:
 
 def _objective(n_items: int, distill: dict[str, Any], negatives: int) -> ExampleObjective:
     items = ItemTable.without_features(torch.ones(n_items).numpy())
-    training = TrainingConfig(negatives=negatives)
+    training = BagTrainingConfig(negatives=negatives)
     config = BagConfig(dim=_DIM, history_length=_HISTORY, training=training)
     model = build_model(config, _ROWS, n_items, items, FeatureSizes(1, 0, 0), seed=1)
     return ExampleObjective(model, DistillConfig.model_validate(distill), training, top_k=_TOP)

@@ -14,7 +14,7 @@ from kdspark.bridge import training
 from kdspark.bridge.items import load_items
 from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.training import Request, train_recommender
-from kdspark.config import BagConfig, DistillConfig, EnsembleConfig, Storage, TrainableConfig, TrainingConfig
+from kdspark.config import BagConfig, BagTrainingConfig, DistillConfig, EnsembleConfig, Storage, TrainableConfig
 from kdspark.models.batch import FeatureSizes, UserBatch
 from kdspark.models.build import build_model
 from kdspark.models.storage import load_model, load_serving, save_model, save_serving, storage_of
@@ -22,7 +22,7 @@ from kdspark.workspace import read_json
 from tests.bridge.test_prepared import write
 
 N_USERS, N_ITEMS = 4, 500
-STUDENT = BagConfig(dim=8, history_length=5, training=TrainingConfig(num_processes=3))
+STUDENT = BagConfig(dim=8, history_length=5, training=BagTrainingConfig(num_processes=3))
 Train = Callable[..., Path]
 
 

@@ -57,7 +57,7 @@ def test_catalogue_kl(temperature: float) -> None:
     scores = masked_scores(model, batch, True)
     assert batch.candidates is not None
     p = torch.zeros_like(scores)
-    p.scatter_add_(1, batch.candidates.clamp(min=0), rank_targets(batch.candidates, 2, 10.0))
+    p.scatter_add_(1, batch.candidates.clamp(min=0), rank_targets(batch.candidates, 2, config.rank_decay))
     log_q = (scores / temperature).log_softmax(1)
     kl = torch.where(p > 0, p * (p.clamp(min=1e-30).log() - log_q), 0.0).sum(1)[:3].mean()  # row 3: no candidates
     torch.testing.assert_close(parts["soft"], kl, rtol=1e-4, atol=1e-5)
@@ -68,7 +68,7 @@ def test_catalogue_kl(temperature: float) -> None:
 def test_candidates_kl_is_torchs() -> None:
     model, batch = zoo.ZOO["cnn"](), rows()
     batch = ExampleBatch(batch.users.take(slice(0, 1)), batch.targets[:1], batch.candidates[:1], batch.logits[:1])  # type: ignore[index]
-    config = distill(targets="score", temperature=2.0, hard_weight=0.0, **{"lambda": 1.0})
+    config = distill(targets="score", candidates="candidates", temperature=2.0, hard_weight=0.0, **{"lambda": 1.0})
     parts = ExampleObjective(model, config, FULL, top_k=2)(batch)
     items_ND = model.encode_items()
     own = (model.encode_users(batch.users, items_ND) @ items_ND.T)[:, batch.candidates[0]]  # type: ignore[index]
@@ -233,7 +233,7 @@ def test_digests_tell_objectives_apart() -> None:
 def test_step_bytes_count_the_scores_of_the_catalogue() -> None:
     model = zoo.ZOO["gru"]()
     n, sampled = model.n_catalogue, TrainingConfig(negatives=8)
-    soft_only = distill(hard_weight=0.0, **{"lambda": 1.0})
+    soft_only = distill(hard_weight=0.0, candidates="candidates", **{"lambda": 1.0})
     assert ExampleObjective(model, distill(), FULL).step_bytes(10) == 10 * n * 4
     smooth = TrainingConfig(label_smoothing=0.1)
     assert ExampleObjective(model, distill(), smooth).step_bytes(10) == 10 * n * 21
@@ -263,7 +263,7 @@ def test_the_soft_part_leaves_out_the_items_of_a_set_that_its_hard_part_learns()
         assert batch.candidates is not None
         candidates = batch.candidates[row][:2]
         left = [i for i in range(zoo.N_ITEMS) if i not in batch.users.history[row] or i in batch.candidates[row]]
-        p = torch.softmax(torch.tensor([0.0, -0.1]), 0)
+        p = torch.softmax(torch.tensor([0.0, -1 / config.rank_decay]), 0)
         losses.append((p * (p.log() - (scores[row, candidates] - scores[row, left].logsumexp(0)))).sum())
     torch.testing.assert_close(parts["soft"], torch.stack(losses).mean())
     again = ExampleObjective(model, config, FULL, top_k=2, mask_history=False, mask_soft=False)(batch)
@@ -315,7 +315,7 @@ def test_agreement_weighs_the_rows_of_the_soft_part_alone(candidates: str) -> No
             logits=batch.logits[row : row + 1],  # type: ignore[index]
         )
         alone.append(ExampleObjective(model, config, FULL, 2)(part)["soft"])
-    p = torch.tensor([0.0, -0.1]).softmax(0).tolist()
+    p = torch.tensor([0.0, -1 / config.rank_decay]).softmax(0).tolist()
     mean = (p[0] + p[1]) / 3
     weights = [0.5 + 0.5 * p[0] / mean, 0.5 + 0.5 * p[1] / mean, 0.5]
     parts = ExampleObjective(model, weighed, FULL, 2)(batch)

@@ -71,7 +71,7 @@ def test_a_penalty_makes_the_output_less_sure() -> None:
 
 def test_memory_of_a_penalty_is_that_of_the_softmax() -> None:
     model, n = zoo.ZOO["bag"](), zoo.N_ITEMS
-    soft = DistillConfig.model_validate({"lambda": 1.0, "hard_weight": 0.0})
+    soft = DistillConfig.model_validate({"lambda": 1.0, "hard_weight": 0.0, "candidates": "candidates"})
     assert ExampleObjective(model, soft, training()).step_bytes(10) == 0
     assert ExampleObjective(model, soft, training(confidence_penalty=0.1)).step_bytes(10) == 10 * n * 21
 

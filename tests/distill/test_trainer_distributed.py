@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from kdspark.config import BagConfig, DistillConfig, TrainingConfig
+from kdspark.config import BagConfig, BagTrainingConfig, DistillConfig
 from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.objectives import ExampleObjective
 from kdspark.distill.trainer import Trainer
@@ -17,7 +17,7 @@ from kdspark.models.build import build_model
 from tests.models import zoo
 
 WORLD = 2
-TRAINING = TrainingConfig(epochs=6, batch_size=8, learning_rate=0.02, patience=2)
+TRAINING = BagTrainingConfig(epochs=6, batch_size=8, learning_rate=0.02, patience=2)
 CONFIG = BagConfig(dim=8, dropout=0.2, training=TRAINING)
 
 LOSSES = [{"kind": "rrd"}, {"kind": "de", "rows": "users"}, {"kind": "rce", "top": 4, "reach": 8, "refresh": 2}]

@@ -48,3 +48,9 @@ def test_a_twin_may_learn_otherwise_and_only_its_stage_knows(tmp_path: Path) -> 
 def test_a_twin_of_another_size_is_refused(tmp_path: Path, twin: str) -> None:
     with pytest.raises(ConfigError, match="student_plain"):
         settings(tmp_path, student.PLAIN, "student={kind: bag}", f"student_plain={twin}")
+
+
+def test_a_twin_without_settings_of_its_own_keeps_its_best_weights(tmp_path: Path) -> None:
+    last = "student={kind: bag, training: {epochs: 7, keep: last}}"
+    student_settings, twin = (settings(tmp_path, stage, last)["student"] for stage in ("train_student", student.PLAIN))
+    assert twin == {**student_settings, "training": {**student_settings["training"], "keep": "best"}}
