@@ -1,10 +1,10 @@
 """Training one neural model in one process: tables through Petastorm, objective, trainer, weights to a folder.
 
-`train_process` is what every rank runs, in the driver's process or on an executor, so its arguments are plain JSON
-and all it touches lies in folders that every node sees.
+`train_process` is what every rank runs, in the driver's process or on an executor, so what it is told is plain
+JSON and all it touches lies in folders that every node sees.
 """
 
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,188 +15,174 @@ from pydantic import TypeAdapter
 from kdspark import tables
 from kdspark.bridge.items import load_items
 from kdspark.bridge.prepared import Prepared, Scope
+from kdspark.bridge.request import Request
+from kdspark.bridge.rows import Feed, batches, feed_of, label_columns, user_columns
 from kdspark.bridge.snapshots import Snapshots
 from kdspark.bridge.validation import validator
 from kdspark.bridge.warm import start_from
-from kdspark.config import DistillConfig, StudentConfig, TrainableConfig, TrainingConfig
+from kdspark.config import DistillConfig, NeuralConfig, StudentConfig, TrainableConfig
 from kdspark.distill.base import Objective
-from kdspark.distill.batches import ExampleBatch
-from kdspark.distill.curriculum import CurriculumFeed
-from kdspark.distill.feed import ParquetFeed
 from kdspark.distill.objectives import ExampleObjective
 from kdspark.distill.sequences import SequenceObjective
 from kdspark.distill.trainer import Trainer
 from kdspark.errors import TrainingError
-from kdspark.models.batch import FeatureSizes, UserBatch
 from kdspark.models.build import build_model
 from kdspark.models.memory import require_memory
 from kdspark.models.recommender import Recommender
 from kdspark.models.storage import load_item_vectors, save_model
-from kdspark.workspace import read_json
 
 _CONFIG: TypeAdapter[TrainableConfig] = TypeAdapter(StudentConfig)
 
 
-def train_process(
-    config: dict[str, Any],
-    prepared: str,
-    scope: Scope,
-    rows: str | None,
-    easier: list[str],
-    distill: dict[str, Any] | None,
-    top_k: int,
-    teacher: str | None,
-    checkpoints: str,
-    seed: int,
-    start: str | None,
-    stop_after: int | None,
-    heard: list[tuple[int, float]],
-    snapshots: int,
-    extras: dict[str, Any],
-    out: str,
-) -> dict[str, Any]:
-    """Train one model; rank 0 writes its folder.
+@dataclass(frozen=True)
+class Job:
+    """One training in plain JSON, as it travels to every rank; all folders are seen by all nodes.
 
-    Args:
+    Attributes:
         config: a trainable model's configuration.
         prepared: the prepare stage's folder.
         scope: "train" validates on the valid events, if there are any; "full" does not.
+        checkpoints: folder for checkpoints.
+        seed: of everything random.
+        out: the model folder.
         rows: folder of training rows; None trains a causal model on whole sequences, any other on the examples.
         easier: folders of the same rows with the answers of the teacher's earlier states, in their order.
         distill: the loss; None for hard labels alone.
         top_k: how many of a row's candidates are the teacher's ordered top.
         teacher: serving bundle whose item vectors losses on vectors read; None where none does.
-        checkpoints: folder for checkpoints.
-        seed: of everything random.
         start: model folder whose weights the model starts from; None for fresh ones.
         stop_after: epochs to train on the schedule of all.
         heard: (epoch, validation metric) of the training that a refit repeats.
         snapshots: earlier states to keep beside the model.
         extras: kept in the model's description.
-        out: the model folder.
+    """
+
+    config: dict[str, Any]
+    prepared: str
+    scope: Scope
+    checkpoints: str
+    seed: int
+    out: str
+    rows: str | None = None
+    easier: list[str] = field(default_factory=list)
+    distill: dict[str, Any] | None = None
+    top_k: int = 0
+    teacher: str | None = None
+    start: str | None = None
+    stop_after: int | None = None
+    heard: list[tuple[int, float]] = field(default_factory=list)
+    snapshots: int = 0
+    extras: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: NeuralConfig, request: Request, extras: dict[str, Any], out: Path) -> "Job":
+        """The job of a request."""
+        return cls(
+            config=config.model_dump(mode="json"),
+            prepared=str(request.prepared.folder),
+            scope=request.scope,
+            checkpoints=str(request.checkpoints),
+            seed=request.seed,
+            out=str(out),
+            rows=_text(request.rows),
+            easier=[str(folder) for folder in request.easier],
+            distill=request.distill.model_dump(mode="json", by_alias=True) if request.distill else None,
+            top_k=request.top_k,
+            teacher=_text(request.teacher),
+            start=_text(request.start),
+            stop_after=request.epochs_to_repeat,
+            heard=request.heard,
+            snapshots=request.snapshots,
+            extras=extras,
+        )
+
+    @property
+    def loss(self) -> DistillConfig:
+        """What is minimised."""
+        return DistillConfig.model_validate(self.distill if self.distill is not None else {"lambda": 0.0})
+
+
+def train_process(job: dict[str, Any]) -> dict[str, Any]:
+    """Train one model; rank 0 writes its folder.
+
+    Args:
+        job: the fields of a `Job`.
 
     Returns:
         best_epoch, best_metric, curve, snapshots (their epochs), and rows: the table it learned from and how many
         rows that has.
     """
-    model_config, source = _CONFIG.validate_python(config), Prepared(Path(prepared))
-    items = load_items(source.items(scope))
-    model = build_model(model_config, source.n_users, source.n_items, items, source.user_sizes, seed)
-    sequences = rows is None and model.causal
-    folder = Path(rows) if rows else (source.users(scope) if sequences else source.examples(scope))
-    if start is not None:
-        start_from(Path(start), model, source, items, scope, folder)
-    loss = DistillConfig.model_validate(distill if distill is not None else {"lambda": 0.0})
+    return _train(Job(**job))
+
+
+def _train(job: Job) -> dict[str, Any]:
+    config, source, loss = _CONFIG.validate_python(job.config), Prepared(Path(job.prepared)), job.loss
+    model = build_model(
+        config, source.n_users, source.n_items, load_items(source.items(job.scope)), source.user_sizes, job.seed
+    )
+    sequences = job.rows is None and model.causal
+    folder = Path(job.rows) if job.rows else (source.users(job.scope) if sequences else source.examples(job.scope))
+    if job.start is not None:
+        start_from(Path(job.start), model, source, load_items(source.items(job.scope)), job.scope, folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     objective: Objective
     if sequences:
-        objective = SequenceObjective(model, model_config.training, _window(model_config), not source.repeats)
+        objective = SequenceObjective(model, config.training, _window(config), not source.repeats)
     else:
-        objective = _example_objective(model, model_config, source, loss, top_k, teacher, seed)
-    columns = _user_columns(source.user_sizes) + ([] if sequences else [tables.TARGETS])
-    feed = _feeds([*map(Path, easier), folder], columns + _label_columns(loss), loss, model_config.training, seed)
-    rows_per_step = min(model_config.training.batch_size, feed.rows)
-    require_memory(
-        objective.step_bytes(rows_per_step),
-        f"{model_config.kind}: scores of {source.n_items:,} items for {rows_per_step:,} rows per step",
-        "Set `training.negatives` (a sampled softmax, for example 1024) and `pool` or `refresh` of losses on the "
-        "student's own top, or lower `training.batch_size`.",
-        device,
-    )
-    validated = scope == "train" and source.has_validation
-    if loss.feedback is not None and not (validated or heard):
+        objective = _example_objective(model, config, source, job)
+    columns = user_columns(source.user_sizes) + ([] if sequences else [tables.TARGETS])
+    feed = feed_of([*map(Path, job.easier), folder], columns + label_columns(loss), loss, config.training, job.seed)
+    _require_step_memory(config, objective, feed, source.n_items, device)
+    validated = job.scope == "train" and source.has_validation
+    if loss.feedback is not None and not (validated or job.heard):
         raise TrainingError(
             "`distill.lambda_schedule`: feedback goes by validations, and the split left no events for them.",
             "Choose a split that leaves some, or another schedule.",
         )
-    kept = Snapshots(snapshots, Path(checkpoints), lambda folder: save_model(model, folder, extras))
+    kept = Snapshots(job.snapshots, Path(job.checkpoints), lambda folder: save_model(model, folder, job.extras))
     trainer = Trainer(
         objective,
-        lambda epoch: _batches(feed, epoch),
+        lambda epoch: batches(feed, epoch),
         feed.steps,
-        model_config.training,
-        seed,
-        validate=validator(source, model_config.training, seed) if validated else None,
-        folder=Path(checkpoints),
+        config.training,
+        job.seed,
+        validate=validator(source, config.training, job.seed) if validated else None,
+        folder=Path(job.checkpoints),
         device=device,
-        title=f"{model_config.kind}{', distilled' if loss.distils else ''}",
-        stop_after=stop_after,
-        heard=dict(heard),
-        after_epoch=kept.after_epoch if snapshots else None,
-        patience_from=loss.curriculum.final_from(model_config.training.epochs) if loss.curriculum else 0,
+        title=f"{config.kind}{', distilled' if loss.distils else ''}",
+        stop_after=job.stop_after,
+        heard=dict(job.heard),
+        after_epoch=kept.after_epoch if job.snapshots else None,
+        patience_from=loss.curriculum.final_from(config.training.epochs) if loss.curriculum else 0,
     )
     result = trainer.fit()
     if _rank() == 0:
-        save_model(model.cpu(), Path(out), extras)
-        kept.write(Path(out), result.best_epoch)
+        save_model(model.cpu(), Path(job.out), job.extras)
+        kept.write(Path(job.out), result.best_epoch)
     found = {"best_epoch": result.best_epoch, "best_metric": result.best_metric, "curve": result.curve}
     return {**found, "snapshots": kept.wanted(result.best_epoch), "rows": {folder.name: feed.rows}}
 
 
-def _example_objective(
-    model: Recommender,
-    config: TrainableConfig,
-    source: Prepared,
-    loss: DistillConfig,
-    top_k: int,
-    teacher: str | None,
-    seed: int,
-) -> ExampleObjective:
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _require_step_memory(config: TrainableConfig, objective: Objective, feed: Feed, n_items: int, device: str) -> None:
+    rows = min(config.training.batch_size, feed.rows)
+    require_memory(
+        objective.step_bytes(rows),
+        f"{config.kind}: scores of {n_items:,} items for {rows:,} rows per step",
+        "Set `training.negatives` (a sampled softmax, for example 1024) and `pool` or `refresh` of losses on the "
+        "student's own top, or lower `training.batch_size`.",
+        device,
+    )
+
+
+def _example_objective(model: Recommender, config: TrainableConfig, source: Prepared, job: Job) -> ExampleObjective:
     once = not source.repeats
     mask_history = source.examples_kind == "next_item" and once
-    items_NE = load_item_vectors(Path(teacher)) if teacher else None
-    return ExampleObjective(model, loss, config.training, top_k, mask_history, once, items_NE, seed)
-
-
-def _user_columns(sizes: FeatureSizes) -> list[str]:
-    """The columns that hold anything: features that a log does not have are empty lists, not worth reading."""
-    optional = {tables.CODES: sizes.n_codes > 1, tables.NUMBERS: sizes.n_numbers, tables.VECTOR: sizes.n_vector}
-    return [tables.USER_IDX, tables.HISTORY, *(name for name, present in optional.items() if present)]
-
-
-def _label_columns(loss: DistillConfig) -> list[str]:
-    """The columns of the soft labels that any part of the loss reads."""
-    columns = [tables.CANDIDATES, tables.LOGITS] if loss.reads_candidates else []
-    columns += [tables.TEACHER_VECTOR] if loss.reads_user_vectors else []
-    return columns + ([tables.POSITION] if loss.refresh else [])
-
-
-def _feeds(
-    folders: list[Path], columns: list[str], loss: DistillConfig, training: TrainingConfig, seed: int
-) -> ParquetFeed | CurriculumFeed:
-    feeds = [_feed(folder, columns, training.batch_size, seed) for folder in folders]
-    curriculum = loss.curriculum
-    if curriculum is None:
-        return feeds[0]
-    return CurriculumFeed(feeds, lambda epoch: curriculum.state_at(epoch, training.epochs))
-
-
-def _feed(folder: Path, columns: list[str], batch_size: int, seed: int) -> ParquetFeed:
-    try:
-        expected = int(read_json(folder.parent / "manifest.json")["rows"][folder.name])
-    except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"{folder}: its manifest gives no row count.", "Run the stage before again.") from error
-    world = dist.get_world_size() if dist.is_initialized() else 1
-    return ParquetFeed(folder, columns, batch_size, seed, expected_rows=expected, rank=_rank(), world=world)
-
-
-def _batches(feed: ParquetFeed | CurriculumFeed, epoch: int) -> Iterator[ExampleBatch]:
-    for columns in feed.epoch(epoch):
-        rows = len(columns[tables.USER_IDX])
-        no_ids, no_numbers = torch.empty(rows, 0, dtype=torch.int64), torch.empty(rows, 0)
-        users = UserBatch(
-            user_idx=columns[tables.USER_IDX],
-            history=columns[tables.HISTORY],
-            codes=columns.get(tables.CODES, no_ids),
-            numbers=columns.get(tables.NUMBERS, no_numbers),
-            vector=columns.get(tables.VECTOR, no_numbers),
-        )
-        targets = columns.get(tables.TARGETS, no_ids)
-        keys = users.user_idx << 32 | columns[tables.POSITION] if tables.POSITION in columns else None
-        read = columns.get
-        yield ExampleBatch(
-            users, targets, read(tables.CANDIDATES), read(tables.LOGITS), read(tables.TEACHER_VECTOR), keys
-        )
+    items_NE = load_item_vectors(Path(job.teacher)) if job.teacher else None
+    return ExampleObjective(model, job.loss, config.training, job.top_k, mask_history, once, items_NE, job.seed)
 
 
 def _window(config: TrainableConfig) -> int:

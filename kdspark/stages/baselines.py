@@ -4,7 +4,8 @@ from typing import Any
 
 from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
-from kdspark.bridge.training import Request, train_recommender
+from kdspark.bridge.request import Request
+from kdspark.bridge.training import train_recommender
 from kdspark.config import PopularityConfig
 from kdspark.stages import prepare
 from kdspark.stages.stage import Night, Outcome, Stage, Task

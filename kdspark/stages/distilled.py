@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kdspark.bridge.prepared import Prepared
-from kdspark.bridge.training import TRAINING_FILE, Request
+from kdspark.bridge.request import TRAINING_FILE, Request
 from kdspark.config import DistillConfig
 from kdspark.stages import labels, prepare, teacher, warm
 from kdspark.stages.stage import Scope, Task

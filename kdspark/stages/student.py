@@ -9,7 +9,8 @@ from typing import Any
 
 from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
-from kdspark.bridge.training import Request, train_recommender
+from kdspark.bridge.request import Request
+from kdspark.bridge.training import train_recommender
 from kdspark.config import Config, DistillConfig, EnsembleConfig
 from kdspark.stages import assistant, distilled, prepare, warm
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task

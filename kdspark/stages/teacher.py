@@ -5,8 +5,9 @@ from typing import Any
 
 from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
+from kdspark.bridge.request import Request
 from kdspark.bridge.snapshots import snapshot
-from kdspark.bridge.training import Request, train_recommender
+from kdspark.bridge.training import train_recommender
 from kdspark.bridge.transfer import vocabulary_of
 from kdspark.config import Config, DistillConfig, EnsembleConfig, PretrainedConfig, RecommenderConfig, TransferConfig
 from kdspark.errors import ConfigError, ModelError

@@ -8,7 +8,7 @@ from typing import Any
 from torch import OutOfMemoryError
 
 from kdspark.bridge.prepared import Prepared
-from kdspark.bridge.training import TRAINING_FILE
+from kdspark.bridge.request import TRAINING_FILE
 from kdspark.bridge.validation import validate_folder
 from kdspark.config import Config, NeuralConfig, parse_config
 from kdspark.config.load import set_key

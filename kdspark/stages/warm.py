@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from kdspark.bridge.training import Request
+from kdspark.bridge.request import Request
 from kdspark.bridge.warm import misfit, write_members
 from kdspark.config import StudentConfig, TrainableConfig, apart
 from kdspark.errors import KdsparkError, StageError

@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 from kdspark.bridge import training
 from kdspark.bridge.items import load_items
 from kdspark.bridge.prepared import Prepared
-from kdspark.bridge.training import Request, train_recommender
+from kdspark.bridge.request import Request
+from kdspark.bridge.training import train_recommender
 from kdspark.config import BagConfig, BagTrainingConfig, DistillConfig, EnsembleConfig, Storage, TrainableConfig
 from kdspark.models.batch import FeatureSizes, UserBatch
 from kdspark.models.build import build_model
@@ -40,15 +41,16 @@ def prepared(tmp_path: Path) -> Prepared:
 
 @pytest.fixture
 def trainings(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The arguments of each training, which leaves fresh weights of its seed; no Spark is needed."""
+    """The job of each training, which leaves fresh weights of its seed; no Spark is needed."""
     asked: list[dict[str, Any]] = []
 
     def train(_spark: object, _process: object, arguments: dict[str, Any], processes: int, **_: object) -> Any:
-        asked.append({**arguments, "processes": processes})
-        config = TypeAdapter(TrainableConfig).validate_python(arguments["config"])
-        items = load_items(Prepared(Path(arguments["prepared"])).items("train"))
-        model = build_model(config, N_USERS, N_ITEMS, items, FeatureSizes(), arguments["seed"])
-        save_model(model, Path(arguments["out"]), arguments["extras"])
+        job = arguments["job"]
+        asked.append({**job, "processes": processes})
+        config = TypeAdapter(TrainableConfig).validate_python(job["config"])
+        items = load_items(Prepared(Path(job["prepared"])).items("train"))
+        model = build_model(config, N_USERS, N_ITEMS, items, FeatureSizes(), job["seed"])
+        save_model(model, Path(job["out"]), job["extras"])
         return {"best_epoch": len(asked), "best_metric": 0.5, "curve": [], "rows": {"soft_labels": 12}}
 
     monkeypatch.setattr(training, "run_training", train)

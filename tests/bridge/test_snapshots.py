@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from kdspark.bridge import graph, training
 from kdspark.bridge.items import load_items
+from kdspark.bridge.request import Request
 from kdspark.bridge.snapshots import Snapshots, snapshot
-from kdspark.bridge.training import Request, train_recommender
+from kdspark.bridge.training import train_recommender
 from kdspark.config import EnsembleConfig, LightGCNConfig
 from kdspark.errors import TrainingError
 from kdspark.models.storage import describe_folder, load_model

@@ -7,7 +7,8 @@ import torch
 
 from kdspark.bridge import training
 from kdspark.bridge.items import load_items
-from kdspark.bridge.training import Request, train_recommender
+from kdspark.bridge.request import Request
+from kdspark.bridge.training import train_recommender
 from kdspark.config import EnsembleConfig
 from kdspark.models.ensemble import Ensemble
 from kdspark.models.storage import load_model

@@ -11,7 +11,8 @@ import torch
 from kdspark.bridge import training, transfer
 from kdspark.bridge.items import load_items
 from kdspark.bridge.prepared import Prepared
-from kdspark.bridge.training import Request, train_recommender
+from kdspark.bridge.request import Request
+from kdspark.bridge.training import train_recommender
 from kdspark.bridge.transfer import transferred, vocabulary_of
 from kdspark.config import BagConfig, GRUConfig, MFConfig, TransferConfig
 from kdspark.errors import ModelError

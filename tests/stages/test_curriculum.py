@@ -1,14 +1,14 @@
 """A night whose student follows the way its teacher went."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from kdspark.bridge.neural import train_process
+from kdspark.bridge.neural import Job, train_process
 from kdspark.bridge.snapshots import snapshot
 from kdspark.models.storage import describe_folder
 from kdspark.stages.pipeline import stages_of
@@ -41,25 +41,25 @@ def _resumes_to_the_bit(runner: Runner, folder: Path) -> None:
     """A student that stopped before the last move ends as the night's did, and another way leads elsewhere."""
     night = runner.night.config
     *easier, hardest = [str(runner.output("soft_labels") / name) for name in TABLES]
-    arguments: dict[str, Any] = {
-        "config": night.student.model_dump(mode="json"),
-        "prepared": str(runner.output("prepare")),
-        "scope": "train",
-        "rows": hardest,
-        "distill": night.distill.model_dump(mode="json", by_alias=True),
-        "top_k": night.soft_labels.top_k,
-        "teacher": None,
-        "checkpoints": str(folder / "checkpoints"),
-        "seed": night.seed,
-        "start": None,
-        "heard": [],
-        "snapshots": 0,
-        "extras": {},
-    }
-    train_process(**arguments, easier=easier, stop_after=2, out=str(folder / "stopped"))
-    train_process(**arguments, easier=easier, stop_after=None, out=str(folder / "resumed"))
-    arguments["checkpoints"] = str(folder / "other-checkpoints")
-    train_process(**arguments, easier=easier[::-1], stop_after=None, out=str(folder / "other"))
+    job = Job(
+        config=night.student.model_dump(mode="json"),
+        prepared=str(runner.output("prepare")),
+        scope="train",
+        checkpoints=str(folder / "checkpoints"),
+        seed=night.seed,
+        out=str(folder / "stopped"),
+        rows=hardest,
+        easier=easier,
+        distill=night.distill.model_dump(mode="json", by_alias=True),
+        top_k=night.soft_labels.top_k,
+        stop_after=2,
+    )
+    resumed = replace(job, stop_after=None, out=str(folder / "resumed"))
+    other = replace(
+        resumed, easier=easier[::-1], checkpoints=str(folder / "other-checkpoints"), out=str(folder / "other")
+    )
+    for one in (job, resumed, other):
+        train_process(asdict(one))
     found = {name: describe_folder(folder / name)["sha256"] for name in ("stopped", "resumed", "other")}
     assert found["resumed"] == describe_folder(runner.output("train_student") / "model")["sha256"]
     assert len(set(found.values())) == 3

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from kdspark.bridge import warm as bridge_warm
 from kdspark.bridge.items import load_items
 from kdspark.bridge.prepared import Prepared
-from kdspark.bridge.training import Request
+from kdspark.bridge.request import Request
 from kdspark.config import parse_config
 from kdspark.models.batch import FeatureSizes, ItemTable
 from kdspark.models.build import build_model
