@@ -8,10 +8,10 @@ from kdspark.config.assistant import AssistantConfig
 from kdspark.config.base import Strict
 from kdspark.config.data import DataConfig
 from kdspark.config.distill import DistillConfig
-from kdspark.config.item_item import ItemItemConfig
+from kdspark.config.fits import check_sets, check_student, check_teacher, check_vectors
 from kdspark.config.learners import Learner, check_epochs, check_states
-from kdspark.config.models import ALSConfig, EnsembleConfig, RecommenderConfig, Storage
-from kdspark.config.neural import HOW_IT_LEARNS, NeuralConfig, SequenceConfig, StudentConfig, apart
+from kdspark.config.models import ALSConfig, RecommenderConfig, Storage
+from kdspark.config.neural import HOW_IT_LEARNS, StudentConfig, apart
 from kdspark.config.nights import WarmStartConfig
 from kdspark.config.run import (
     BaselineConfig,
@@ -90,18 +90,10 @@ class Config(Strict):
         kinds = [baseline.kind for baseline in self.baselines]
         if len(set(kinds)) < len(kinds):
             raise ValueError("`baselines` holds one kind twice")
-        self._teacher_fits(self.teacher)
-        self._vectors_exist(self.teacher)
-        examples = self.data.examples.history_length
-        for key, model, _, _ in self._learners:
-            window = getattr(model, "history_length", 0)
-            if window > examples:
-                raise ValueError(
-                    f"`{key}.history_length` {window} is longer than the {examples} of "
-                    "`data.examples.history_length`, so its older part would never be trained"
-                )
-            self._sets_are_noisy(model, key)
-            self._features_exist(model, key)
+        check_teacher(self.teacher, self.data)
+        check_vectors(self.teacher, self._learners[0])
+        for learner in self._learners:
+            check_student(learner.key, learner.model, self.data)
         return self
 
     @model_validator(mode="after")
@@ -120,7 +112,7 @@ class Config(Strict):
                 f"`student_plain.{keys[0]}` differs from `student.{keys[0]}`: the twin is the same model, of which "
                 f"only {', '.join(sorted(HOW_IT_LEARNS))} may differ"
             )
-        self._sets_are_noisy(self.student_plain, "student_plain")
+        check_sets(self.student_plain, "student_plain", self.data)
         return self
 
     @model_validator(mode="after")
@@ -163,18 +155,6 @@ class Config(Strict):
                     "item anyway; set `negatives` (for example 4096), or remove it"
                 )
         return self
-
-    def _vectors_exist(self, teacher: RecommenderConfig) -> None:
-        """A pre-trained teacher is asked when its folder is read."""
-        for member in teacher.members if isinstance(teacher, EnsembleConfig) else []:
-            self._vectors_exist(member)
-        if self.first_distill.reads_vectors and isinstance(teacher, ItemItemConfig):
-            losses = " and ".join(self.first_distill.vector_losses)
-            raise ValueError(
-                f"`{self._learners[0].distill_key}.losses`: {losses} would read the teacher's vectors, but an "
-                f"item-item model ({teacher.kind}) has none that are shorter than the catalogue; "
-                "train a teacher with factors (a neural model, als, or an ensemble of these), or remove the loss"
-            )
 
     @model_validator(mode="after")
     def _warm_start_is_shorter_and_honest(self) -> "Config":
@@ -220,39 +200,3 @@ class Config(Strict):
         if self.assistant is not None:
             check_states(self._learners[1], self.assistant.model)
         return self
-
-    def _sets_are_noisy(self, model: RecommenderConfig, key: str) -> None:
-        """In a "set" example the targets are the history: a model that reads all of it would learn to copy."""
-        if self.data.examples.kind == "set" and getattr(model, "input_dropout", 1.0) == 0.0:
-            raise ValueError(
-                f"`examples.kind: set` shows a model its own targets; set `{key}.input_dropout` (0.5, for example), "
-                "so that it learns to find them from the rest"
-            )
-
-    def _features_exist(self, model: RecommenderConfig, key: str) -> None:
-        """What a model turns on by default, as a two-tower does, it takes where it is; what is asked for must exist."""
-        asked = isinstance(model, NeuralConfig) and model.user_features and model.changed("user_features")
-        if asked and not (self.data.users and self.data.users.has_features):
-            raise ValueError(f"`{key}`: `user_features` of a {model.kind} needs feature columns in `data.users`")
-
-    def _teacher_fits(self, teacher: RecommenderConfig) -> None:
-        for member in teacher.members if isinstance(teacher, EnsembleConfig) else []:
-            self._teacher_fits(member)
-        if isinstance(teacher, EnsembleConfig) and teacher.combine == "gate" and not self.data.split.wants_validation:
-            raise ValueError(
-                "`teacher`: `combine: gate` is fitted on validation events, and `data.split` sets none apart; set "
-                "`valid_fraction`, or choose `combine: agreement` or `fixed`"
-            )
-        self._features_exist(teacher, "teacher")
-        ordered = isinstance(teacher, SequenceConfig)
-        if not ordered:  # those that read an order learn from sequences, not from examples
-            self._sets_are_noisy(teacher, "teacher")
-        if ordered and self.data.columns.timestamp is None:
-            raise ValueError(f"`teacher`: a {teacher.kind} reads an order, which needs `data.columns.timestamp`")
-        most = self.data.features.history_length if ordered else self.data.examples.history_length
-        window = getattr(teacher, "history_length", 0)
-        if window > most:
-            section = "features" if ordered else "examples"
-            raise ValueError(
-                f"`teacher`: history_length {window} is longer than the {most} of `data.{section}.history_length`"
-            )
