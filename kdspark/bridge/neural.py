@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from pydantic import TypeAdapter
 
 from kdspark import tables
@@ -23,6 +22,7 @@ from kdspark.bridge.warm import start_from
 from kdspark.config import DistillConfig, NeuralConfig, StudentConfig, TrainableConfig
 from kdspark.distill.base import Objective
 from kdspark.distill.objectives import ExampleObjective
+from kdspark.distill.ranks import rank
 from kdspark.distill.sequences import SequenceObjective
 from kdspark.distill.trainer import Trainer
 from kdspark.errors import TrainingError
@@ -156,7 +156,7 @@ def _train(job: Job) -> dict[str, Any]:
         patience_from=loss.curriculum.final_from(config.training.epochs) if loss.curriculum else 0,
     )
     result = trainer.fit()
-    if _rank() == 0:
+    if rank() == 0:
         save_model(model.cpu(), Path(job.out), job.extras)
         kept.write(Path(job.out), result.best_epoch)
     found = {"best_epoch": result.best_epoch, "best_metric": result.best_metric, "curve": result.curve}
@@ -187,7 +187,3 @@ def _example_objective(model: Recommender, config: TrainableConfig, source: Prep
 
 def _window(config: TrainableConfig) -> int:
     return int(getattr(config, "history_length", 1))
-
-
-def _rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0

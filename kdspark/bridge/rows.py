@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 
 from kdspark import tables
 from kdspark.config import DistillConfig, TrainingConfig
 from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.curriculum import CurriculumFeed
 from kdspark.distill.feed import ParquetFeed
+from kdspark.distill.ranks import rank, world
 from kdspark.errors import TrainingError
 from kdspark.models.batch import FeatureSizes, UserBatch
 from kdspark.workspace import read_json
@@ -52,8 +52,7 @@ def _feed(folder: Path, columns: list[str], batch_size: int, seed: int) -> Parqu
         expected = int(read_json(folder.parent / "manifest.json")["rows"][folder.name])
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{folder}: its manifest gives no row count.", "Run the stage before again.") from error
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    return ParquetFeed(folder, columns, batch_size, seed, expected_rows=expected, rank=rank, world=world)
+    return ParquetFeed(folder, columns, batch_size, seed, expected_rows=expected, rank=rank(), world=world())
 
 
 def batches(feed: Feed, epoch: int) -> Iterator[ExampleBatch]:

@@ -9,10 +9,10 @@ import math
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from kdspark.config import TrainingConfig
+from kdspark.distill.ranks import world
 
 _ROW_BETAS = (0.5, 0.9)
 """A row moves about once an epoch, so its moments must forget within a few steps of its own."""
@@ -31,7 +31,7 @@ class Optimizers:
     def __init__(self, module: nn.Module, config: TrainingConfig) -> None:
         self._config = config
         tables = [part for part in module.modules() if isinstance(part, nn.Embedding) and part.sparse]
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        if world() > 1:
             for table in tables:
                 table.sparse = False
         rows = [table.weight for table in tables]

@@ -16,9 +16,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from kdspark.config import TrainingConfig
@@ -26,6 +24,7 @@ from kdspark.distill.base import Objective
 from kdspark.distill.batches import LOSS, ExampleBatch
 from kdspark.distill.checkpoint import load_checkpoint, save_checkpoint
 from kdspark.distill.optimizers import Optimizers, learning_rate
+from kdspark.distill.ranks import averaged, first_ranks, rank
 from kdspark.errors import TrainingError
 from kdspark.models.recommender import Recommender
 from kdspark.ranking.hashing import splitmix64
@@ -106,14 +105,14 @@ class Trainer:
         self._optimizers = Optimizers(self.objective, self.config)
         self._best: dict[str, Tensor] = {}
         result, done = self._resume()
-        module = _wrap(self.objective, self.device)
+        module = averaged(self.objective, self.device)
         last = min(self.stop_after or self.config.epochs, self.config.epochs)
         with tqdm(
             total=last * self.steps_per_epoch,
             initial=done * self.steps_per_epoch,
             desc=self.title,
             unit="step",
-            disable=_rank() != 0,
+            disable=rank() != 0,
             mininterval=1.0,
         ) as bar:
             for epoch in range(done, last):
@@ -127,7 +126,7 @@ class Trainer:
                 row["seconds"] = perf_counter() - started
                 result.seconds += row["seconds"]
                 result.curve.append(row)
-                if self.after_epoch is not None and _rank() == 0:
+                if self.after_epoch is not None and rank() == 0:
                     self.after_epoch(epoch + 1)
                 if self._can_resume(epoch + 1, last):
                     self._save(result, epoch + 1)
@@ -142,7 +141,7 @@ class Trainer:
             return
         batches = (batch.to(self.device) for batch in self.epochs(epoch))
         title = f"{self.title}, own top items"
-        shown = tqdm(batches, title, self.steps_per_epoch, unit="step", disable=_rank() != 0, leave=False)
+        shown = tqdm(batches, title, self.steps_per_epoch, unit="step", disable=rank() != 0, leave=False)
         self.objective.find_own_top(shown, self.steps_per_epoch * self.config.batch_size)
 
     def _can_resume(self, done: int, last: int) -> bool:
@@ -199,10 +198,10 @@ class Trainer:
             return
         self.objective.eval()
         metric = 0.0
-        if _rank() == 0:
+        if rank() == 0:
             with torch.inference_mode():
                 metric = self.validate(self._model())
-        metric = _broadcast(metric, self.device)
+        metric = first_ranks(metric, self.device)
         row["valid"] = metric
         self.objective.hear(metric)
         if result.best_metric is None or metric > result.best_metric or self.config.keep == "last":
@@ -214,7 +213,7 @@ class Trainer:
         return self.validate is not None and result.best_epoch > 0 and evaluations >= self.config.patience
 
     def _save(self, result: TrainingResult, done: int) -> None:
-        if self.folder is None or _rank() != 0:
+        if self.folder is None or rank() != 0:
             return
         tensors = {f"objective.{name}": tensor for name, tensor in self.objective.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
@@ -251,26 +250,4 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _seed(seed: int, epoch: int) -> int:
-    return int(splitmix64(splitmix64(epoch, seed), _rank())) >> 1
-
-
-def _rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
-def _wrap(objective: nn.Module, device: str) -> nn.Module:
-    """The objective itself, or, within a process group, averaged over its processes."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return objective
-    ids = [torch.device(device)] if device.startswith("cuda") else None
-    # buffers are constants (features, the teacher's vectors): nothing to send round in every step
-    return DistributedDataParallel(objective, device_ids=ids, broadcast_buffers=False)
-
-
-def _broadcast(metric: float, device: str) -> float:
-    """Rank 0's metric, so that all processes stop at the same epoch."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return metric
-    value = torch.tensor([metric], dtype=torch.float64, device=device)
-    dist.broadcast(value, 0)
-    return float(value)
+    return int(splitmix64(splitmix64(epoch, seed), rank())) >> 1
