@@ -92,26 +92,54 @@ class BagConfig(NeuralConfig):
     training: BagTrainingConfig = BagTrainingConfig()
 
 
+class SequenceTrainingConfig(TrainingConfig):
+    """Optimisation of an encoder of ordered histories.
+
+    A teacher's rows are whole sequences, each with as many targets as it has items, so that a few make a step: of small
+    logs 512 are the better part of an epoch, and 20 epochs no training at all.
+    """
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(128, ge=1)
+    learning_rate: float = Field(0.003, gt=0)
+
+
+class RecurrentTrainingConfig(SequenceTrainingConfig):
+    """Optimisation of a recurrent encoder, which takes a higher rate than attention does."""
+
+    learning_rate: float = Field(0.01, gt=0)
+
+
 class SequenceConfig(NeuralConfig):
     """What the encoders of an ordered history share; the last `history_length` items are read."""
 
     history_length: int = Field(50, ge=1)
     layers: int = Field(1, ge=1)
     input_dropout: float = Field(0.0, ge=0, lt=1)
+    training: SequenceTrainingConfig = SequenceTrainingConfig()
 
 
-class GRUConfig(SequenceConfig):
+class RecurrentConfig(SequenceConfig):
+    """What recurrent encoders share.
+
+    Args:
+        hidden: size of the state; None for `dim`.
+    """
+
+    hidden: int | None = Field(None, ge=1)
+    training: RecurrentTrainingConfig = RecurrentTrainingConfig()
+
+
+class GRUConfig(RecurrentConfig):
     """GRU over the history (GRU4Rec, Hidasi et al., 2016)."""
 
     kind: Literal["gru"] = "gru"
-    hidden: int | None = Field(None, ge=1)
 
 
-class LSTMConfig(SequenceConfig):
+class LSTMConfig(RecurrentConfig):
     """LSTM over the history."""
 
     kind: Literal["lstm"] = "lstm"
-    hidden: int | None = Field(None, ge=1)
 
 
 class CNNConfig(SequenceConfig):

@@ -1,6 +1,16 @@
 """What a configuration says by saying nothing: what held on all logs that were measured."""
 
-from kdspark.config import BagConfig, DistillConfig, MFConfig, TrainingConfig, parse_config
+from kdspark.config import (
+    BagConfig,
+    CNNConfig,
+    DistillConfig,
+    GRUConfig,
+    LSTMConfig,
+    MFConfig,
+    TrainingConfig,
+    TransformerConfig,
+    parse_config,
+)
 from tests.config.test_load import minimal
 
 
@@ -21,3 +31,10 @@ def test_a_given_training_changes_the_given_keys_alone() -> None:
     assert parse_config(raw).student.training == MFConfig().training.model_copy(
         update={"epochs": 7, "user_learning_rate": None}
     )
+
+
+def test_sequences_make_small_steps_at_high_rates_and_recurrent_ones_the_highest() -> None:
+    base, attention, recurrent = TrainingConfig(), TransformerConfig().training, GRUConfig().training
+    assert attention.batch_size == recurrent.batch_size < base.batch_size
+    assert base.learning_rate < attention.learning_rate == CNNConfig().training.learning_rate < recurrent.learning_rate
+    assert LSTMConfig().training == recurrent
