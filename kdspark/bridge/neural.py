@@ -117,19 +117,18 @@ def train_process(job: dict[str, Any]) -> dict[str, Any]:
 
 def _train(job: Job) -> dict[str, Any]:
     config, source, loss = _CONFIG.validate_python(job.config), Prepared(Path(job.prepared)), job.loss
-    model = build_model(
-        config, source.n_users, source.n_items, load_items(source.items(job.scope)), source.user_sizes, job.seed
-    )
+    items = load_items(source.items(job.scope))
+    model = build_model(config, source.n_users, source.n_items, items, source.user_sizes, job.seed)
     sequences = job.rows is None and model.causal
     folder = Path(job.rows) if job.rows else (source.users(job.scope) if sequences else source.examples(job.scope))
     if job.start is not None:
-        start_from(Path(job.start), model, source, load_items(source.items(job.scope)), job.scope, folder)
+        start_from(Path(job.start), model, source, items, job.scope, folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     objective: Objective
     if sequences:
         objective = SequenceObjective(model, config.training, _window(config), not source.repeats)
     else:
-        objective = _example_objective(model, config, source, job)
+        objective = _example_objective(model, config, source, loss, job)
     columns = user_columns(source.user_sizes) + ([] if sequences else [tables.TARGETS])
     feed = feed_of([*map(Path, job.easier), folder], columns + label_columns(loss), loss, config.training, job.seed)
     _require_step_memory(config, objective, feed, source.n_items, device)
@@ -178,11 +177,13 @@ def _require_step_memory(config: TrainableConfig, objective: Objective, feed: Fe
     )
 
 
-def _example_objective(model: Recommender, config: TrainableConfig, source: Prepared, job: Job) -> ExampleObjective:
+def _example_objective(
+    model: Recommender, config: TrainableConfig, source: Prepared, loss: DistillConfig, job: Job
+) -> ExampleObjective:
     once = not source.repeats
     mask_history = source.examples_kind == "next_item" and once
     items_NE = load_item_vectors(Path(job.teacher)) if job.teacher else None
-    return ExampleObjective(model, job.loss, config.training, job.top_k, mask_history, once, items_NE, job.seed)
+    return ExampleObjective(model, loss, config.training, job.top_k, mask_history, once, items_NE, job.seed)
 
 
 def _window(config: TrainableConfig) -> int:

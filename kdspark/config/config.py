@@ -68,6 +68,14 @@ class Config(Strict):
         return raw
 
     @property
+    def twin(self) -> StudentConfig:
+        """The student without distillation (see `student_plain`)."""
+        if self.student_plain is not None:
+            return self.student_plain
+        best = self.student.training.model_copy(update={"keep": "best"})
+        return self.student.model_copy(update={"training": best})
+
+    @property
     def first_distill(self) -> DistillConfig:
         """How the teacher's own labels are learned from: by the assistant where there is one, else by the student."""
         return self._learners[0].distill

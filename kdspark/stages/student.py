@@ -47,12 +47,7 @@ def _settings(night: Night, stage: str) -> object:
 
 def _plain_night(night: Night) -> Night:
     """The night as the twin sees it, whose student is the twin."""
-    twin = night.config.student_plain
-    if twin is None:
-        student = night.config.student
-        best = student.training.model_copy(update={"keep": "best"})
-        twin = student.model_copy(update={"training": best})
-    config = night.config.model_copy(update={"student": twin})
+    config = night.config.model_copy(update={"student": night.config.twin})
     return replace(night, config=config, start_session=lambda: night.spark)
 
 

@@ -108,8 +108,8 @@ class Trials:
         )
 
     def _model(self, config: Config) -> object:
-        if self._search.target == "student_plain" and config.student_plain is not None:
-            return config.student_plain
+        if self._search.target == "student_plain":
+            return config.twin
         return config.teacher if self._search.target == "teacher" else config.student
 
 
