@@ -11,8 +11,9 @@ from kdspark.config.distill import DistillConfig
 from kdspark.config.fits import check_sets, check_student, check_teacher, check_vectors
 from kdspark.config.learners import Learner, check_epochs, check_states
 from kdspark.config.models import ALSConfig, RecommenderConfig, Storage
-from kdspark.config.neural import HOW_IT_LEARNS, StudentConfig, apart
+from kdspark.config.neural import HOW_IT_LEARNS, MFTrainingConfig, StudentConfig, apart
 from kdspark.config.nights import WarmStartConfig
+from kdspark.config.resolve import resolve_student_defaults
 from kdspark.config.run import (
     BaselineConfig,
     EvaluationConfig,
@@ -30,7 +31,8 @@ class Config(Strict):
     Args:
         student_plain: the student's twin without distillation, where that learns best with settings of its own: the
             same model, other `training` and dropout. null: it learns with the student's, but keeps the best weights by
-            validation, as hard labels alone overfit where a teacher's answers do not.
+            validation, as hard labels alone overfit where a teacher's answers do not, and "mf" learns for fewer epochs,
+            with weight decay, where its `training` does not say otherwise.
         student_copies: how many students of this configuration, of seeds of their own, answer together: the sum of
             their scores, each standardised per user, in one pass. Each learns from the same labels.
         student_storage: "int8" stores the student's large matrices, and the item vectors that are served, in about a
@@ -58,6 +60,11 @@ class Config(Strict):
 
     @model_validator(mode="before")
     @classmethod
+    def _defaults_by_student(cls, raw: Any) -> Any:
+        return resolve_student_defaults(raw) if isinstance(raw, dict) else raw
+
+    @model_validator(mode="before")
+    @classmethod
     def _students_are_copies(cls, raw: Any) -> Any:
         student = raw.get("student") if isinstance(raw, dict) else None
         if isinstance(student, dict) and student.get("kind") == "ensemble":
@@ -72,8 +79,10 @@ class Config(Strict):
         """The student without distillation (see `student_plain`)."""
         if self.student_plain is not None:
             return self.student_plain
-        best = self.student.training.model_copy(update={"keep": "best"})
-        return self.student.model_copy(update={"training": best})
+        training = self.student.training
+        if isinstance(training, MFTrainingConfig):
+            training = training.for_hard_labels()
+        return self.student.model_copy(update={"training": training.model_copy(update={"keep": "best"})})
 
     @property
     def first_distill(self) -> DistillConfig:

@@ -36,6 +36,7 @@ class DistillConfig(Strict):
 
     Args:
         lambda_: weight of the soft part (YAML key `lambda`).
+        hard_weight: weight of the hard labels; where it is not given, 0 for a student "mf" with a soft part.
         targets: "score": softmax(logits / T); the others take the teacher's ordered top-K, rank 0 the best, and are
             zero on the tail, which teaches by being pushed down: "rank": p proportional to exp(-rank / rank_decay);
             "power": p proportional to 1 / (rank + rank_shift).

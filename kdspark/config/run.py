@@ -20,7 +20,8 @@ class SoftLabelsConfig(Strict):
             Hinton et al. (2015), made of the very inputs that the student must answer. 0 for none.
         positions: whether the training positions are labelled. Without them the student learns from the scoring inputs
             alone, so by soft labels alone. For "mf", whose vector of a user is the same at all of the user's positions
-            and can answer for the latest of them only.
+            and can answer for the latest of them only: there, with one scoring input, it is false unless either is
+            given or hard labels weigh something.
     """
 
     top_k: int = Field(50, ge=1)

@@ -1,8 +1,11 @@
 """What a configuration says by saying nothing: what held on all logs that were measured."""
 
+import pytest
+
 from kdspark.config import (
     BagConfig,
     CNNConfig,
+    Config,
     DistillConfig,
     GRUConfig,
     LSTMConfig,
@@ -38,3 +41,51 @@ def test_sequences_make_small_steps_at_high_rates_and_recurrent_ones_the_highest
     assert attention.batch_size == recurrent.batch_size < base.batch_size
     assert base.learning_rate < attention.learning_rate == CNNConfig().training.learning_rate < recurrent.learning_rate
     assert LSTMConfig().training == recurrent
+
+
+def free_vectors(**sections: object) -> Config:
+    return parse_config(minimal() | {"student": {"kind": "mf"}} | sections)
+
+
+def test_free_vectors_learn_from_the_inputs_that_are_scored_alone() -> None:
+    config = free_vectors()
+    assert (config.soft_labels.positions, config.soft_labels.scoring_inputs) == (False, 1)
+    assert config.distill.hard_weight == 0
+    assert free_vectors(soft_labels={"scoring_inputs": 3}).soft_labels.positions is False
+    assert parse_config(config.model_dump(by_alias=True)) == config
+
+
+@pytest.mark.parametrize(
+    ("sections", "positions", "hard_weight"),
+    [
+        ({"distill": {"hard_weight": 1}}, True, 1),
+        ({"distill": {"lambda": 0}}, True, 1),
+        ({"distill": {"lambda": 0, "losses": [{"kind": "rd"}]}}, True, 1),
+        ({"soft_labels": {"positions": True}}, True, 0),
+        ({"soft_labels": {"scoring_inputs": 0}}, True, 0),
+        ({"distill": {"lambda_schedule": [{"kind": "agreement"}]}}, True, 0),
+        ({"assistant": {"model": {"kind": "gru"}}}, True, 1),
+        ({"student": {"kind": "bag"}}, True, 1),
+    ],
+)
+def test_what_is_said_of_the_learning_goes_first(
+    sections: dict[str, object], positions: bool, hard_weight: float
+) -> None:
+    config = free_vectors(**sections)
+    assert (config.soft_labels.positions, config.distill.hard_weight) == (positions, hard_weight)
+
+
+def test_free_vectors_of_sets_learn_whole_histories_without_hard_labels() -> None:
+    data = minimal()["data"] | {"split": {"kind": "random"}, "examples": {"kind": "set"}}
+    config = free_vectors(data=data, teacher={"kind": "ease"})
+    assert (config.soft_labels.positions, config.soft_labels.scoring_inputs) == (True, 0)
+    assert config.distill.hard_weight == 0
+
+
+def test_the_twin_of_free_vectors_stops_before_it_overfits() -> None:
+    config = free_vectors(student={"kind": "mf", "training": {"user_learning_rate": 0.2}})
+    twin, student = config.twin.training, config.student.training
+    assert twin.epochs < student.epochs
+    assert twin.weight_decay > student.weight_decay
+    assert twin.keep == "best"
+    assert twin.user_learning_rate == student.user_learning_rate == 0.2

@@ -1,0 +1,45 @@
+"""What a configuration gets that names its student and says little else: defaults that depend on another section.
+
+They work on the raw mapping, before its sections are parsed, and only add keys that were not given, so that what is
+resolved, dumped and read again stays as it is.
+"""
+
+from typing import Any
+
+
+def resolve_student_defaults(raw: dict[str, Any]) -> dict[str, Any]:
+    """A student of free user vectors learns from what the teacher answers to the history that will be scored.
+
+    Its vector of a user is one and the same at all of the user's positions. Hard labels at positions long past pull it
+    away from where it has to be tonight, and so do the teacher's answers to them. Without them it did best on every log
+    measured, at one label per user instead of one per event.
+
+    Args:
+        raw: the configuration as it was given; left as it is.
+
+    Returns:
+        raw, for a student "mf" that learns the teacher's ranks or scores: with `distill.hard_weight` 0, and, where
+        training rows are positions, `soft_labels` of one scoring input per user alone. Otherwise raw itself.
+    """
+    distill, labels, student, data = (raw.get(name, {}) for name in ("distill", "soft_labels", "student", "data"))
+    if not all(isinstance(section, dict) for section in (distill, labels, student, data)):
+        return raw
+    if student.get("kind") != "mf" or raw.get("assistant") is not None or distill.get("lambda", 1) == 0:
+        return raw
+    distill = {"hard_weight": 0.0, **distill}
+    if not _of_sets(data) and distill["hard_weight"] == 0 and not _by_agreement(distill):
+        labels = {"scoring_inputs": 1, **labels}
+        labels = {"positions": not labels["scoring_inputs"], **labels}
+    return {**raw, "distill": distill, "soft_labels": labels}
+
+
+def _of_sets(data: dict[str, Any]) -> bool:
+    """Whether training rows are whole histories, which are scoring inputs anyway."""
+    examples = data.get("examples")
+    return isinstance(examples, dict) and examples.get("kind") == "set"
+
+
+def _by_agreement(distill: dict[str, Any]) -> bool:
+    """Whether a schedule compares the teacher with a row's targets, which scoring inputs do not have."""
+    schedules = distill.get("lambda_schedule") or []
+    return any(isinstance(one, dict) and one.get("kind") == "agreement" for one in schedules)
