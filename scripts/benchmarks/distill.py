@@ -63,6 +63,13 @@ class _Rows:
 
 
 BENCHES = {
+    "distill-filmtrust": Bench(
+        config="conf/filmtrust.yaml",
+        date="2011-12-31",
+        metrics=("recall@10", "recall@20", "ndcg@10", "ndcg@20", "recall_tail@20"),
+        inputs={"data.interactions.paths": "ratings.tab"},
+        ndcg="ndcg@10",
+    ),
     "distill-games": Bench(
         config="conf/games.yaml",
         date="2018-12-31",
@@ -79,6 +86,13 @@ BENCHES = {
         overrides=("data.split.valid_fraction=0",),
         variants="conf/gowalla-variants.yaml",
         same_teacher=True,
+    ),
+    "distill-groceries": Bench(
+        config="conf/groceries.yaml",
+        date="2017-12-31",
+        metrics=("recall@10", "recall@20", "ndcg@10", "ndcg@20", "recall_tail@20"),
+        inputs={"data.interactions.paths": "transactions.parquet"},
+        ndcg="ndcg@10",
     ),
     "distill-ml100k": Bench(
         config=ML100K,

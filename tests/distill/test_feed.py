@@ -16,7 +16,7 @@ import torch
 from petastorm.workers_pool.ventilator import ConcurrentVentilator
 
 from kdspark import tables
-from kdspark.distill import feed as feed_module
+from kdspark.distill import petastorm_reader
 from kdspark.distill.feed import ParquetFeed
 from kdspark.errors import InputError, TrainingError
 
@@ -101,13 +101,13 @@ def test_slow_consumers_and_slow_storage_do_not_change_the_order(folder: Path, m
         time.sleep(0.02)
         slow += batch[tables.USER_IDX].tolist()
     assert slow == order
-    process = feed_module._ColumnWorker.process
+    process = petastorm_reader._ColumnWorker.process
 
     def delayed(self: object, *args: object, **kwargs: object) -> None:
         time.sleep(0.03)
         process(self, *args, **kwargs)
 
-    monkeypatch.setattr(feed_module._ColumnWorker, "process", delayed)
+    monkeypatch.setattr(petastorm_reader._ColumnWorker, "process", delayed)
     assert _users(feed) == order
 
 
@@ -175,13 +175,13 @@ def test_the_pools_race_loses_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_lost_rows_are_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    process = feed_module._ColumnWorker.process
+    process = petastorm_reader._ColumnWorker.process
 
     def lossy(self: object, piece_index: int, *args: object, **kwargs: object) -> None:
         if piece_index != 2:
             process(self, piece_index, *args, **kwargs)
 
-    monkeypatch.setattr(feed_module._ColumnWorker, "process", lossy)
+    monkeypatch.setattr(petastorm_reader._ColumnWorker, "process", lossy)
     with pytest.raises(TrainingError, match="26 rows arrived of 35"):
         _users(ParquetFeed(folder, COLUMNS, 8, seed=1))
 
@@ -190,7 +190,7 @@ def test_hanging_storage_ends_in_an_error_with_stacks(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     release = threading.Event()
-    monkeypatch.setattr(feed_module._ColumnWorker, "process", lambda self, *args, **kwargs: release.wait(30))
+    monkeypatch.setattr(petastorm_reader._ColumnWorker, "process", lambda self, *args, **kwargs: release.wait(30))
     feed = ParquetFeed(folder, COLUMNS, 8, seed=1, timeout_s=0.3)
     started = time.monotonic()
     with pytest.raises(TrainingError, match=r"no data within 0\.3 s"):

@@ -6,8 +6,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
-from kdspark.config import load_config
+from kdspark.config import MFConfig, load_config
 from kdspark.errors import ConfigError
 
 FOLDER = Path(__file__).parents[2] / "scripts" / "benchmarks"
@@ -22,6 +23,19 @@ def distill() -> Iterator[ModuleType]:
         yield distill
     finally:
         sys.path.remove(str(FOLDER))
+
+
+@pytest.mark.parametrize("name", ["distill-filmtrust", "distill-groceries"])
+def test_logs_that_no_default_was_chosen_on_say_data_and_models_alone(
+    distill: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(FOLDER.parents[1])
+    config = load_config(distill.BENCHES[name].config, [])
+    said = yaml.safe_load(Path(distill.BENCHES[name].config).read_text())
+    assert {*said} == {"name", "data", "teacher", "student"}, "a section beyond data and models says how they learn"
+    assert config.student == MFConfig(dim=16)
+    teachers = said["teacher"].get("members", [said["teacher"]])
+    assert all({*teacher} <= {"kind", "dim", "dropout"} for teacher in teachers)
 
 
 @pytest.mark.parametrize("name", ["distill-ml100k", "distill-games", "distill-gowalla"])
