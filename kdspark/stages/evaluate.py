@@ -4,8 +4,6 @@ Users are encoded from train events alone, and the lists leave out what they did
 ranked lists, metrics per user, and comparison.json.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +20,6 @@ from kdspark.ranking.beyond import Catalogue, exposure_by_popularity, head_items
 from kdspark.report.comparison import (
     ASSISTANT,
     COMPARISON,
-    POPULARITY,
     STUDENT,
     STUDENT_PLAIN,
     TEACHER,
@@ -45,7 +42,8 @@ from kdspark.spark.metrics import (
     slice_metric_names,
     with_activity,
 )
-from kdspark.stages import assistant, baselines, prepare, student, teacher
+from kdspark.stages import baselines, prepare
+from kdspark.stages.compared import Compared, compared_models, stages_compared
 from kdspark.stages.stage import Night, Outcome, Stage, Task
 from kdspark.workspace import read_json, write_json
 
@@ -53,30 +51,11 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 NAME = "evaluate"
-_TITLES = {
-    "popularity": "Popularity",
-    "als": "Spark MLlib ALS",
-    "ease": "EASE",
-    "gfcf": "GF-CF",
-    "teacher": "Teacher",
-    "assistant": "Assistant",
-    "student_plain": "Student without distillation",
-    "student": "Student, distilled",
-}
-
-
-@dataclass(frozen=True)
-class _Model:
-    """One model to evaluate: its name, serving bundle, and what training it found out."""
-
-    name: str
-    bundle: Path
-    facts: dict[str, Any]
 
 
 def stage(config: Config) -> Stage:
     """The comparison of the baselines, the teacher, its assistant if there is one, and the students."""
-    return Stage(NAME, "evaluate", (prepare.NAME, baselines.NAME, *_compared(config).values()), _settings, _build)
+    return Stage(NAME, "evaluate", (prepare.NAME, baselines.NAME, *stages_compared(config).values()), _settings, _build)
 
 
 def _settings(night: Night) -> object:
@@ -114,7 +93,7 @@ class _Evaluation:
         self.task, self.config = task, task.night.config
         self.spark = task.night.spark
         self.prepared = Prepared(task.inputs[prepare.NAME])
-        self.models = list(_models(task, self.config))
+        self.models = list(compared_models(task, self.config))
         self.rows = 0
         items = load_items(self.prepared.items("train"))
         counts_N = items.n_events.numpy()
@@ -142,7 +121,7 @@ class _Evaluation:
                 for (a, b), metrics in paired.items()
                 for metric, found in metrics.items()
             ],
-            "curves": {name: curve for model in self.models for name, curve in _curves(model.name, model.facts)},
+            "curves": {name: curve for model in self.models for name, curve in model.curves},
         }
 
     def _rank(self) -> dict[str, Timing]:
@@ -175,7 +154,7 @@ class _Evaluation:
         self.rows = per_user.count()
         return per_user
 
-    def _result(self, model: _Model, summaries: dict[Key, Summary], timing: Timing) -> ModelResult:
+    def _result(self, model: Compared, summaries: dict[Key, Summary], timing: Timing) -> ModelResult:
         evaluation = self.config.evaluation
         overall = summaries[(model.name, ALL_USERS)].metrics
         in_slices = {name for names in slice_metric_names(evaluation.ks).values() for name in names}
@@ -190,7 +169,7 @@ class _Evaluation:
         ]
         return {
             "model": model.name,
-            "title": _TITLES.get(model.name, model.name),
+            "title": model.title,
             "params": int(model.facts["params"]),
             "bytes": int(model.facts["bytes"]),
             "train_seconds": float(model.facts["seconds"]),
@@ -251,31 +230,3 @@ class _Evaluation:
 
     def _folder(self, model: str) -> Path:
         return self.task.out / f"ranked_{model}"
-
-
-def _models(task: Task, config: Config) -> Iterable[_Model]:
-    folder = task.inputs[baselines.NAME]
-    for kind in (POPULARITY, *(baseline.kind for baseline in config.baselines)):
-        yield _Model(kind, folder / kind / "serving", _facts(folder / kind / "model"))
-    for name, stage in _compared(config).items():
-        yield _Model(name, task.inputs[stage] / student.SERVING, _facts(task.inputs[stage] / student.MODEL))
-
-
-def _compared(config: Config) -> dict[str, str]:
-    """Name -> stage of the night's own models."""
-    between = {} if config.assistant is None else {ASSISTANT: assistant.name("train")}
-    students = {STUDENT_PLAIN: student.PLAIN, STUDENT: student.name("train")}
-    return {TEACHER: teacher.name("train"), **between, **students}
-
-
-def _facts(model: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = read_json(model / "training.json")
-    return facts
-
-
-def _curves(name: str, facts: dict[str, Any]) -> Iterable[tuple[str, list[dict[str, float]]]]:
-    """Training curves of a model, or of its members."""
-    if facts["curve"]:
-        yield name, facts["curve"]
-    for index, member in enumerate(facts["members"]):
-        yield from _curves(f"{name}: {member['kind']} {index + 1}", member)

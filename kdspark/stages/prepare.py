@@ -5,7 +5,6 @@ Feature tables come in two scopes: `train`, from train events alone, for everyth
 """
 
 import shutil
-from collections.abc import Iterable
 from dataclasses import asdict
 from functools import reduce
 from pathlib import Path
@@ -15,24 +14,23 @@ from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.bridge.prepared import FEATURES_FILE, splits_of
-from kdspark.config import Config, SourceConfig
+from kdspark.config import Config
 from kdspark.errors import ConfigError, StageError
 from kdspark.spark.examples import build_examples
 from kdspark.spark.features import Clock, build_items, build_users, fit_behaviour, item_counts
 from kdspark.spark.filters import can_drop, deduplicate, drop_rare
 from kdspark.spark.ids import extend_vocabulary
-from kdspark.spark.ingest import Ingested, read_interactions
+from kdspark.spark.ingest import Ingested
 from kdspark.spark.io import read_table, training_files, uri, write_table
 from kdspark.spark.side import Static, build_static
-from kdspark.spark.side_table import SideTable, read_side
-from kdspark.spark.sources import list_files
+from kdspark.spark.side_table import SideTable
 from kdspark.spark.split import check_split, split_events
+from kdspark.stages.inputs import LOG, SIDES, listed_files, read_logs, read_sides
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
 from kdspark.workspace import Manifest, published_before, write_json
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-    from pyspark.sql.types import DataType
 
 NAME = "prepare"
 _EVENTS_PER_FILE = 1_000_000
@@ -50,33 +48,13 @@ def check_lists_fit(config: Config, manifest: Manifest) -> None:
             )
 
 
-def _sources(night: Night) -> dict[str, SourceConfig]:
-    data = night.config.data
-    named = {
-        "interactions": data.interactions,
-        "users": data.users,
-        "items": data.items,
-        "valid": data.split.valid,
-        "test": data.split.test,
-    }
-    return {name: source for name, source in named.items() if source is not None}
-
-
-def files(night: Night, names: Iterable[str] | None = None) -> dict[str, list[dict[str, Any]]]:
-    """The files of the named inputs ("interactions", "users", "items", "valid", "test"; None: of all), where there are
-    any; as the stage's settings list them."""
-    sources = _sources(night)
-    wanted = sources if names is None else [name for name in names if name in sources]
-    return {name: [asdict(file) for file in list_files(night.spark, sources[name])] for name in wanted}
-
-
 def _settings(night: Night) -> object:
     previous = _previous(night)
     return {
         "date": night.date.isoformat(),
         "data": night.config.data.model_dump(mode="json"),
         "refit": night.config.refit,
-        "files": files(night),
+        "files": listed_files(night),
         "previous": previous.name if previous else None,
     }
 
@@ -116,20 +94,20 @@ class _Builder:
         self.clock = Clock(None if ordinal else self.night.end_us)
 
     def build(self) -> Outcome:
-        logs = self._read_logs()
+        logs = read_logs(self.night, self.scratch)
         events = {name: deduplicate(log.events, self.data.filters) for name, log in logs.items()}
-        events["interactions"] = drop_rare(events["interactions"], self.data.filters)
-        sides = self._read_sides(logs["interactions"].id_types)
+        events[LOG] = drop_rare(events[LOG], self.data.filters)
+        sides = read_sides(self.night, logs[LOG].id_types, self.scratch)
         read: dict[str, Ingested | SideTable] = {**logs, **sides}
         quarantine = reduce(lambda a, b: a.unionByName(b), [source.quarantine for source in read.values()])
         self._write(quarantine, "quarantine")
         rows = {side: table.rows for side, table in sides.items()}
-        for side, idx_name, id_name in _SIDES:
+        for side, idx_name, id_name in SIDES:
             self._write_ids(events, rows.get(side), idx_name, id_name)
         splits = self._write_interactions(events, sum(log.counts["good"] for log in logs.values()))
         if can_drop(self.data.filters):
             self._write_seen(logs)
-        static = {side: self._static(side, idx_name, rows.get(side)) for side, idx_name, _ in _SIDES}
+        static = {side: self._static(side, idx_name, rows.get(side)) for side, idx_name, _ in SIDES}
         catalogue = self._write_features(static, splits)
         facts = {
             "catalogue": catalogue,
@@ -138,32 +116,6 @@ class _Builder:
             "files": {name: [asdict(file) for file in source.files] for name, source in read.items()},
         }
         return Outcome(rows=self.rows, facts=facts)
-
-    def _read_logs(self) -> dict[str, Ingested]:
-        sources = {"interactions": self.data.interactions, "valid": self.data.split.valid, "test": self.data.split.test}
-        logs: dict[str, Ingested] = {}
-        for name, source in sources.items():
-            if source is not None:
-                logs[name] = read_interactions(
-                    self.spark,
-                    source,
-                    self.data.columns,
-                    self.night.end_us,
-                    self.data.filters.max_bad_fraction,
-                    self.scratch / f"raw-{name}",
-                    optional_clock=name != "interactions",
-                    id_types=logs["interactions"].id_types if logs else None,
-                )
-        return logs
-
-    def _read_sides(self, id_types: dict[str, "DataType"]) -> dict[str, SideTable]:
-        configs = {side: (getattr(self.data, side), id_name) for side, _, id_name in _SIDES}
-        share = self.data.filters.max_bad_fraction
-        return {
-            side: read_side(self.spark, config, id_name, id_types[id_name], share, self.scratch / f"raw-{side}")
-            for side, (config, id_name) in configs.items()
-            if config is not None
-        }
 
     def _write_ids(self, events: "dict[str, DataFrame]", side: "DataFrame | None", idx_name: str, id_name: str) -> None:
         name = _ids_table(id_name)
@@ -176,7 +128,7 @@ class _Builder:
     def _write_interactions(self, events: "dict[str, DataFrame]", rows: int) -> dict[str, int]:
         indexed = {name: self._indexed(frame) for name, frame in events.items()}
         split = split_events(
-            indexed["interactions"],
+            indexed[LOG],
             self.data.split,
             self.night.config.seed,
             self.night.end_us,
@@ -272,9 +224,6 @@ class _Builder:
     def _write(self, frame: "DataFrame", table: str, name: str | None = None) -> None:
         name = name or table
         self.rows[name] = write_table(frame, table, self.out / name)
-
-
-_SIDES = (("users", tables.USER_IDX, tables.USER_ID), ("items", tables.ITEM_IDX, tables.ITEM_ID))
 
 
 def _ids_table(id_name: str) -> str:

@@ -17,6 +17,7 @@ from kdspark.errors import KdsparkError, StageError
 from kdspark.models.build import members_of
 from kdspark.models.storage import describe_folder
 from kdspark.stages import prepare
+from kdspark.stages.inputs import listed_files
 from kdspark.stages.stage import Night, Task
 from kdspark.workspace import Manifest, published_before
 
@@ -114,7 +115,7 @@ def _other_data(night: Night, manifest: Manifest) -> str | None:
     if then["split"] != now["split"]:
         return "it has another `data.split`, so that it may have learned tonight's test events"
     if night.config.data.split.kind == "provided":
-        files, tonight = manifest.config["settings"]["files"], prepare.files(night, ("valid", "test"))
+        files, tonight = manifest.config["settings"]["files"], listed_files(night, ("valid", "test"))
         if {name: files.get(name) for name in tonight} != tonight:
             return "it has other files of validation and test events, and may have learned tonight's"
     student = night.config.student

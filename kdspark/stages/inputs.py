@@ -1,0 +1,81 @@
+"""The files that a night reads: logs and side tables, listed before anything runs and read once."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdspark import tables
+from kdspark.config import SourceConfig
+from kdspark.spark.ingest import Ingested, read_interactions
+from kdspark.spark.side_table import SideTable, read_side
+from kdspark.spark.sources import list_files
+from kdspark.stages.stage import Night
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import DataType
+
+LOG = "interactions"
+SIDES = (("users", tables.USER_IDX, tables.USER_ID), ("items", tables.ITEM_IDX, tables.ITEM_ID))
+"""Name of a side table, and its columns of indices and ids."""
+
+
+def _sources(night: Night) -> dict[str, SourceConfig]:
+    data = night.config.data
+    named = {
+        "interactions": data.interactions,
+        "users": data.users,
+        "items": data.items,
+        "valid": data.split.valid,
+        "test": data.split.test,
+    }
+    return {name: source for name, source in named.items() if source is not None}
+
+
+def listed_files(night: Night, names: Iterable[str] | None = None) -> dict[str, list[dict[str, Any]]]:
+    """The files of the named inputs ("interactions", "users", "items", "valid", "test"; None: of all), where there are
+    any; as the settings of the stage prepare list them."""
+    sources = _sources(night)
+    wanted = sources if names is None else [name for name in names if name in sources]
+    return {name: [asdict(file) for file in list_files(night.spark, sources[name])] for name in wanted}
+
+
+def read_logs(night: Night, scratch: Path) -> dict[str, Ingested]:
+    """The log and the provided parts of its split, by name; the log comes first.
+
+    Args:
+        scratch: folder for what is read once and used several times.
+    """
+    data = night.config.data
+    logs: dict[str, Ingested] = {}
+    for name, source in ((LOG, data.interactions), ("valid", data.split.valid), ("test", data.split.test)):
+        if source is not None:
+            logs[name] = read_interactions(
+                night.spark,
+                source,
+                data.columns,
+                night.end_us,
+                data.filters.max_bad_fraction,
+                scratch / f"raw-{name}",
+                optional_clock=name != LOG,
+                id_types=logs[LOG].id_types if logs else None,
+            )
+    return logs
+
+
+def read_sides(night: Night, id_types: dict[str, "DataType"], scratch: Path) -> dict[str, SideTable]:
+    """The tables of users and items, where there are any.
+
+    Args:
+        id_types: types of the log's id columns.
+        scratch: folder for what is read once and used several times.
+    """
+    data = night.config.data
+    configs = {side: (getattr(data, side), id_name) for side, _, id_name in SIDES}
+    return {
+        side: read_side(
+            night.spark, config, id_name, id_types[id_name], data.filters.max_bad_fraction, scratch / f"raw-{side}"
+        )
+        for side, (config, id_name) in configs.items()
+        if config is not None
+    }
