@@ -67,6 +67,7 @@ def train_graph(
         objective,
         edges.epoch,
         edges.steps,
+        edges.batch_size,
         config.training,
         seed,
         validate=_frozen(validator(prepared, config.training, seed)) if validated else None,

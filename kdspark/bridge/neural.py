@@ -143,6 +143,7 @@ def _train(job: Job) -> dict[str, Any]:
         objective,
         lambda epoch: batches(feed, epoch),
         feed.steps,
+        feed.batch_size,
         config.training,
         job.seed,
         validate=validator(source, config.training, job.seed) if validated else None,
@@ -167,7 +168,7 @@ def _text(path: Path | None) -> str | None:
 
 
 def _require_step_memory(config: TrainableConfig, objective: Objective, feed: Feed, n_items: int, device: str) -> None:
-    rows = min(config.training.batch_size, feed.rows)
+    rows = min(feed.batch_size, feed.rows)
     require_memory(
         objective.step_bytes(rows),
         f"{config.kind}: scores of {n_items:,} items for {rows:,} rows per step",

@@ -40,19 +40,20 @@ def feed_of(folders: list[Path], columns: list[str], loss: DistillConfig, traini
     Raises:
         TrainingError: a folder's manifest does not say how many rows there are.
     """
-    feeds = [_feed(folder, columns, training.batch_size, seed) for folder in folders]
+    feeds = [_feed(folder, columns, training, seed) for folder in folders]
     curriculum = loss.curriculum
     if curriculum is None:
         return feeds[0]
     return CurriculumFeed(feeds, lambda epoch: curriculum.state_at(epoch, training.epochs))
 
 
-def _feed(folder: Path, columns: list[str], batch_size: int, seed: int) -> ParquetFeed:
+def _feed(folder: Path, columns: list[str], training: TrainingConfig, seed: int) -> ParquetFeed:
     try:
         expected = int(read_json(folder.parent / "manifest.json")["rows"][folder.name])
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{folder}: its manifest gives no row count.", "Run the stage before again.") from error
-    return ParquetFeed(folder, columns, batch_size, seed, expected_rows=expected, rank=rank(), world=world())
+    size = training.rows_per_step(expected // world())
+    return ParquetFeed(folder, columns, size, seed, expected_rows=expected, rank=rank(), world=world())
 
 
 def batches(feed: Feed, epoch: int) -> Iterator[ExampleBatch]:

@@ -17,7 +17,7 @@ class GraphTrainingConfig(TrainingConfig):
     """
 
     epochs: int = Field(30, ge=1)
-    batch_size: int = Field(16_384, ge=1)
+    batch_size: int = Field(16_384, ge=1)  # type: ignore[assignment]  # never null
     learning_rate: float = Field(0.02, gt=0)
     negatives: int = Field(1024, ge=0)
 

@@ -1,6 +1,6 @@
 """Neural models, any of which can be a student. `kind` selects the model; each has only its own keys."""
 
-from typing import Annotated, Literal, Union
+from typing import Annotated, ClassVar, Literal, Union
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -103,13 +103,12 @@ class BagConfig(NeuralConfig):
 class SequenceTrainingConfig(TrainingConfig):
     """Optimisation of an encoder of ordered histories.
 
-    A teacher's rows are whole sequences, each with as many targets as it has items, so that a few make a step: of small
-    logs 512 are the better part of an epoch, and 20 epochs no training at all.
+    A teacher's rows are whole sequences, each with as many targets as it has items, so that a few make a step.
     """
 
     epochs: int = Field(30, ge=1)
-    batch_size: int = Field(128, ge=1)
     learning_rate: float = Field(0.003, gt=0)
+    largest_batch: ClassVar[int] = 128
 
 
 class RecurrentTrainingConfig(SequenceTrainingConfig):

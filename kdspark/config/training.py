@@ -1,11 +1,14 @@
 """How a model that learns by steps is trained."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from kdspark.config.base import Strict
 from kdspark.config.regularisers import ConsistencyConfig
+
+_STEPS_PER_EPOCH = 16
+_SMALLEST_BATCH = 32
 
 
 class TrainingConfig(Strict):
@@ -13,7 +16,8 @@ class TrainingConfig(Strict):
 
     Args:
         epochs: passes over the training rows, at most.
-        batch_size: rows per step and process.
+        batch_size: rows per step and process; null for a sixteenth of the process's rows, at least 32 and at most
+            `largest_batch`: a small log, too, takes enough steps to learn from.
         learning_rate: peak rate of Adam; linear warm-up over `warmup` of all steps, then cosine decay to zero.
         user_learning_rate: peak rate of free user vectors ("mf" alone); None for `learning_rate`. A user's vector moves
             only in the steps that have rows of it, once an epoch in a log of sets, so it wants a higher rate.
@@ -33,7 +37,7 @@ class TrainingConfig(Strict):
     """
 
     epochs: int = Field(20, ge=1)
-    batch_size: int = Field(512, ge=1)
+    batch_size: int | None = Field(None, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     user_learning_rate: float | None = Field(None, gt=0)
     weight_decay: float = Field(0.0, ge=0)
@@ -50,3 +54,10 @@ class TrainingConfig(Strict):
     valid_users: int = Field(10_000, ge=1)
     num_processes: int = Field(1, ge=1)
     precision: Literal["float32", "bf16"] = "float32"
+    largest_batch: ClassVar[int] = 512
+
+    def rows_per_step(self, rows: int) -> int:
+        """`batch_size`, or where that is null what suits so many rows per process and epoch."""
+        if self.batch_size is not None:
+            return self.batch_size
+        return min(self.largest_batch, max(_SMALLEST_BATCH, rows // _STEPS_PER_EPOCH))

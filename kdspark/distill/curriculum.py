@@ -17,6 +17,7 @@ class CurriculumFeed:
 
     Attributes:
         rows: rows of each table.
+        batch_size: rows per batch and process.
         steps: batches per epoch, the same for every table: row groups, and so the processes' shards, may differ.
 
     Raises:
@@ -25,7 +26,7 @@ class CurriculumFeed:
 
     def __init__(self, feeds: Sequence[ParquetFeed], state_at: Callable[[int], int]) -> None:
         self._feeds, self._state_at = list(feeds), state_at
-        self.rows = feeds[0].rows
+        self.rows, self.batch_size = feeds[0].rows, feeds[0].batch_size
         self.steps = max(feed.steps for feed in feeds)
         for feed in feeds:
             if feed.rows != self.rows:

@@ -62,6 +62,7 @@ class Trainer:
         objective: returns its loss parts; its model is trained in place.
         epochs: epoch number (from 0) -> that epoch's batches, the same for the same number.
         steps_per_epoch: how many batches each epoch has (on every process).
+        rows_per_step: how many rows a batch has, at most.
         config: rates, epochs, patience.
         seed: of dropout and sampling.
         validate: model -> metric, larger is better; None keeps the last weights. Called in evaluation mode without
@@ -79,6 +80,7 @@ class Trainer:
     objective: Objective
     epochs: Epochs
     steps_per_epoch: int
+    rows_per_step: int
     config: TrainingConfig
     seed: int
     validate: Validate | None = None
@@ -142,7 +144,7 @@ class Trainer:
         batches = (batch.to(self.device) for batch in self.epochs(epoch))
         title = f"{self.title}, own top items"
         shown = tqdm(batches, title, self.steps_per_epoch, unit="step", disable=rank() != 0, leave=False)
-        self.objective.find_own_top(shown, self.steps_per_epoch * self.config.batch_size)
+        self.objective.find_own_top(shown, self.steps_per_epoch * self.rows_per_step)
 
     def _can_resume(self, done: int, last: int) -> bool:
         """Whether a checkpoint after so many epochs would hold all that the next ones need."""

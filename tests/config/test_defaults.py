@@ -36,9 +36,29 @@ def test_a_given_training_changes_the_given_keys_alone() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("training", "rows", "expected"),
+    [
+        (MFConfig().training, 31_013, 512),
+        (MFConfig().training, 943, 58),
+        (MFConfig().training, 100, 32),
+        (BagConfig().training, 8_192, 512),
+        (BagConfig().training, 8_191, 511),
+        (TransformerConfig().training, 31_013, 128),
+        (TransformerConfig().training, 943, 58),
+        (TrainingConfig(batch_size=512), 943, 512),
+        (TrainingConfig(batch_size=1), 943, 1),
+    ],
+)
+def test_an_epoch_of_a_small_log_has_steps_enough_unless_a_batch_is_given(
+    training: TrainingConfig, rows: int, expected: int
+) -> None:
+    assert training.rows_per_step(rows) == expected
+
+
 def test_sequences_make_small_steps_at_high_rates_and_recurrent_ones_the_highest() -> None:
     base, attention, recurrent = TrainingConfig(), TransformerConfig().training, GRUConfig().training
-    assert attention.batch_size == recurrent.batch_size < base.batch_size
+    assert attention.largest_batch == recurrent.largest_batch < base.largest_batch
     assert base.learning_rate < attention.learning_rate == CNNConfig().training.learning_rate < recurrent.learning_rate
     assert LSTMConfig().training == recurrent
 

@@ -42,7 +42,9 @@ def make(
     config = LightGCNConfig.model_validate(settings)
     model = LightGCN(config, matrix(), ItemTable.without_features(np.ones(ITEMS, int)), seed=3)
     edges = Edges(matrix(), config.training.batch_size, seed=3)
-    return Trainer(GraphObjective(model, edges), edges.epoch, edges.steps, config.training, seed=3, folder=folder)
+    return Trainer(
+        GraphObjective(model, edges), edges.epoch, edges.steps, edges.batch_size, config.training, seed=3, folder=folder
+    )
 
 
 def first_tries_that_hit(trainer: Trainer) -> float:

@@ -48,7 +48,7 @@ def hit_rate(model: Recommender) -> float:
 def make(config: TrainableConfig, **options: object) -> Trainer:
     model = build_model(config, ROWS, zoo.N_ITEMS, zoo.items(), FeatureSizes(), seed=2)
     objective = ExampleObjective(model, HARD, config.training, mask_history=False)
-    return Trainer(objective, epochs, 3, config.training, seed=11, **options)  # type: ignore[arg-type]
+    return Trainer(objective, epochs, 3, 8, config.training, seed=11, **options)  # type: ignore[arg-type]
 
 
 def small(name: str, **training: object) -> TrainableConfig:
@@ -81,7 +81,7 @@ def test_sequences_overfit_through_all_positions() -> None:
     history = torch.cat([rows.users.history, rows.targets], dim=1)
     users = UserBatch(rows.users.user_idx, history, rows.users.codes, rows.users.numbers, rows.users.vector)
     objective = SequenceObjective(model, config.training, window=6, mask_history=False)
-    trainer = Trainer(objective, lambda _: [ExampleBatch(users, rows.targets)], 1, config.training, 1, hit_rate)
+    trainer = Trainer(objective, lambda _: [ExampleBatch(users, rows.targets)], 1, ROWS, config.training, 1, hit_rate)
     assert trainer.fit().best_metric == 1.0
 
 
@@ -96,7 +96,7 @@ def test_distilling_pulls_the_student_to_the_teachers_order() -> None:
         {"lambda": 1.0, "hard_weight": 0.0, "candidates": "catalogue", "rank_decay": 1.0}
     )
     trainer = Trainer(
-        ExampleObjective(model, soft, config.training, 2, False, False), lambda _: [batch], 1, config.training, 1
+        ExampleObjective(model, soft, config.training, 2, False, False), lambda _: [batch], 1, ROWS, config.training, 1
     )
     curve = trainer.fit().curve
     items_ND = model.encode_items()
@@ -153,7 +153,7 @@ def _distilled(kinds: Sequence[str] = KINDS, **options: object) -> Trainer:
             yield ExampleBatch(rows.users.take(part), rows.targets[part], candidates[part], logits[part], users[part])
 
     objective = ExampleObjective(model, distill, config.training, 4, teacher_items_NE=teacher, seed=2)
-    return Trainer(objective, labelled, 3, config.training, seed=11, **options)  # type: ignore[arg-type]
+    return Trainer(objective, labelled, 3, 8, config.training, seed=11, **options)  # type: ignore[arg-type]
 
 
 def test_losses_with_weights_of_their_own_resume_to_the_bit(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def _train(rank: int, folder: str) -> None:
         yield _rows(rank)
 
     checkpoints = Path(folder) / f"checkpoints-{rank}"
-    result = Trainer(objective, epochs, 1, CONFIG.training, 3, validate, checkpoints).fit()
+    result = Trainer(objective, epochs, 1, 8, CONFIG.training, 3, validate, checkpoints).fit()
     lambdas = [row["lambda"] for row in result.curve]
     facts = {"best": result.best_epoch, "lambdas": lambdas, "saved": checkpoints.exists()}
     torch.save((facts, objective.state_dict()), f"{folder}/rank{rank}.pt")
