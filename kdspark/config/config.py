@@ -10,6 +10,7 @@ from kdspark.config.data import DataConfig
 from kdspark.config.distill import DistillConfig
 from kdspark.config.fits import check_sets, check_student, check_teacher, check_vectors
 from kdspark.config.learners import Learner, check_epochs, check_states
+from kdspark.config.losses import RRDConfig
 from kdspark.config.models import ALSConfig, RecommenderConfig, Storage
 from kdspark.config.neural import HOW_IT_LEARNS, MFTrainingConfig, StudentConfig, apart
 from kdspark.config.nights import WarmStartConfig
@@ -156,6 +157,17 @@ class Config(Strict):
                     f"`{key}.lambda_schedule`: agreement compares the teacher with a row's targets, which scoring "
                     "inputs do not have, and `soft_labels.positions` is false; choose another schedule"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _tail_is_labelled(self) -> "Config":
+        for _, _, key, distill in self._learners:
+            for loss in distill.losses:
+                if isinstance(loss, RRDConfig) and loss.uninteresting and not self.soft_labels.tail:
+                    raise ValueError(
+                        f"`{key}.losses`: rrd pushes `uninteresting` items of the tail down, and `soft_labels.tail` is "
+                        "0; set it (50, for example), or `uninteresting: 0`"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ class OwnTopConfig(Strict):
     """
 
     size: int = Field(200, ge=1)
-    refresh: int = Field(5, ge=1)
+    refresh: int = Field(10, ge=1)
 
     @property
     def kept(self) -> int:

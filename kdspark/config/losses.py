@@ -175,6 +175,12 @@ class _VectorLoss(_Loss):
     rows: Literal["users", "items", "both"] = "both"
     items: int = Field(256, ge=2)
 
+    @model_validator(mode="after")
+    def _items_of_what(self) -> Self:
+        if self.rows == "users":
+            self.refuse_idle(["items"], "with `rows: users`")
+        return self
+
     @property
     def reads(self) -> frozenset[Read]:
         return frozenset[Read](["users", "items"]) if self.rows == "both" else frozenset[Read]([self.rows])
@@ -209,6 +215,12 @@ class TopologyConfig(_VectorLoss):
     groups: int = Field(30, ge=1)
     share: float = Field(0.5, gt=0, lt=1)
     temperature: float = Field(0.1, gt=0)
+
+    @model_validator(mode="after")
+    def _groups_of_a_hierarchy(self) -> Self:
+        if not self.hierarchical:
+            self.refuse_idle(["groups", "share", "temperature"], "with `hierarchical: false`")
+        return self
 
 
 OwnTopLossConfig = CDConfig | RCEConfig

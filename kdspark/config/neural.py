@@ -39,6 +39,12 @@ class NeuralConfig(Strict):
             self.training.refuse_idle(["user_learning_rate"], "in a model without free user vectors")
         return self
 
+    @model_validator(mode="after")
+    def _smoothing_of_a_full_softmax(self) -> Self:
+        if self.training.negatives:
+            self.training.refuse_idle(["label_smoothing"], "with `negatives`, a softmax that has few of the others")
+        return self
+
 
 def apart(one: NeuralConfig, other: NeuralConfig) -> list[str]:
     """Keys in which two models differ, other than in how they learn; in alphabetical order."""

@@ -39,3 +39,11 @@ class ConsistencyConfig(Strict):
         if self.crop == 1 and not (self.mask or self.reorder or self.substitute):
             raise ValueError("`crop` 1 and `mask`, `reorder` and `substitute` 0: both views would be the history")
         return self
+
+    @model_validator(mode="after")
+    def _keys_of_the_measure(self) -> "ConsistencyConfig":
+        if self.measure == "vectors":
+            self.refuse_idle(["temperature", "items"], "with `measure: vectors`")
+        if not self.substitute:
+            self.refuse_idle(["pool"], "with `substitute: 0`")
+        return self

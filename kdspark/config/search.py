@@ -24,7 +24,7 @@ Target = Literal["student", "student_plain", "teacher"]
 # What a target's validation metric depends on. Not what the validation events themselves depend on, such as the split
 # and the filters: values that were measured on other events cannot be compared.
 _INPUTS = ("data.features", "data.examples")
-_STUDENT = ("student", "student_copies", "student_storage")
+_STUDENT = ("student", "student_copies", "student_storage", "warm_start")
 _SECTIONS: dict[Target, tuple[str, ...]] = {
     "student": (*_INPUTS, "teacher", "assistant", *_STUDENT, "soft_labels", "distill"),
     "student_plain": (*_INPUTS, *_STUDENT, "student_plain"),

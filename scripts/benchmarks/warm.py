@@ -28,7 +28,7 @@ def run(data: Path | None, out: Path, seeds: list[int], changes: list[str]) -> d
     """The nights, for each seed in a root of its own; of the first, which has nothing to start from, no row.
 
     Args:
-        changes: overrides of the configuration.
+        changes: overrides of the configuration; those of `warm_start` are not for the nights from scratch.
 
     Raises:
         ConfigError: a later night's student started cold.
@@ -37,12 +37,13 @@ def run(data: Path | None, out: Path, seeds: list[int], changes: list[str]) -> d
     for seed in seeds:
         common, root = [f"seed={seed}", *input_overrides(ML100K_INPUTS, data)], out / f"seed-{seed}"
         going_on = [*common, "warm_start={}", *changes]
+        anew = [*common, *(change for change in changes if not change.startswith("warm_start"))]
         run_night(night_of(NAME, ML100K, _FIRST, going_on, root))
         for date in _LATER:
             runner = run_night(night_of(NAME, ML100K, date, going_on, root))
             _require_warm(runner, date)
             warm.append(_row(runner, date, "warm", seed))
-            runner = run_compared(night_of(NAME, ML100K, date, [*common, *changes], root))
+            runner = run_compared(night_of(NAME, ML100K, date, anew, root))
             fresh.append(_row(runner, date, "fresh", seed))
     ratios = {
         "warm_vs_fresh": _mean(warm, "student") / _mean(fresh, "student"),

@@ -60,12 +60,20 @@ def test_losses_are_read_from_lists() -> None:
         ),
         ("[{kind: cd, reach: 50}]", "`reach` would do nothing with `guide: teacher`"),
         ("[{kind: cd, guide: student, pool: 50}]", "`pool` would do nothing with `reach: 0`"),
+        ("[{kind: de, rows: users, items: 7}]", "`items` would do nothing with `rows: users`"),
+        ("[{kind: topology, hierarchical: false, share: 0.4}]", "`share` would do nothing with `hierarchical: false`"),
     ],
 )
 def test_mistakes_are_named(losses: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config(minimal(), [f"distill.losses={losses}"])
     assert message in str(caught.value)
+
+
+def test_rrd_needs_a_tail_to_push_down() -> None:
+    with pytest.raises(ConfigError, match=r"and `soft_labels\.tail` is 0"):
+        parse_config(minimal(), ["distill.losses=[{kind: rrd}]", "soft_labels.tail=0"])
+    parse_config(minimal(), ["distill.losses=[{kind: rrd, uninteresting: 0}]", "soft_labels.tail=0"])
 
 
 def test_something_must_be_learned() -> None:
@@ -134,12 +142,12 @@ def test_the_students_own_top_within_the_softmax_is_shared_too() -> None:
         (["distill.candidates=candidates"], "`own_top` would do nothing with `candidates: candidates`"),
         (["distill.lambda=0"], "`own_top` would do nothing with `lambda: 0`"),
         (["student.training.negatives=0"], "`distill.own_top` does nothing with `student.training.negatives: 0`"),
-        (["student.training.epochs=5"], "`distill`: `refresh` 5 would find the student's own top only before"),
+        (["student.training.epochs=10"], "`distill`: `refresh` 10 would find the student's own top only before"),
         (["distill.own_top.size=0"], "`distill.own_top.size`"),
     ],
 )
 def test_own_top_that_would_do_nothing_is_refused(changes: list[str], message: str) -> None:
-    good = ["distill={candidates: catalogue, own_top: {}}", "student.training={epochs: 6, negatives: 64}"]
+    good = ["distill={candidates: catalogue, own_top: {}}", "student.training={epochs: 11, negatives: 64}"]
     parse_config(minimal(), good)
     with pytest.raises(ConfigError) as caught:
         parse_config(minimal(), [*good, *changes])

@@ -23,6 +23,12 @@ def fields(**values: dict[str, Any]) -> dict[str, Any]:
     return {"fields": {key.replace("__", "."): value for key, value in values.items()}}
 
 
+def test_how_a_student_starts_is_searched_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "search.yaml"
+    path.write_text("fields: {warm_start.rate: {low: .1, high: 1.0}}")
+    assert [*load_search(path).fields] == ["warm_start.rate"]
+
+
 def test_ranges_and_choices(tmp_path: Path) -> None:
     text = """
     fields:
@@ -67,6 +73,10 @@ def test_whole_numbers_are_a_grid_and_steps_may_be_fractions() -> None:
         (fields(student__dim={"low": 1, "high": 4, "step": 2}), "not a whole number of steps of 2"),
         (fields(student__dim={"low": 1, "high": 4, "step": -1}), "not a whole number of steps"),
         (fields(scoring__k={"low": 1, "high": 4}), "`scoring.k` does nothing for `target: student`"),
+        (
+            fields(warm_start__rate={"low": 0.1, "high": 1.0}) | {"target": "teacher"},
+            "`warm_start.rate` does nothing for `target: teacher`",
+        ),
         (fields(data__filters={"choices": [{}, None]}), "changes the events that it is measured on"),
         (fields(seed={"low": 1, "high": 4}), "`seed` does nothing"),
         (fields(students={"low": 1, "high": 4}), "`students` does nothing"),

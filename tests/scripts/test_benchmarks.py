@@ -1,5 +1,6 @@
-"""Benchmarks run for hours: every part of every one must be a valid configuration before they start."""
+"""Benchmarks run for hours: every part must be a valid configuration before they start, and JSON what was promised."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,11 @@ import yaml
 
 from kdspark.config import MFConfig, load_config
 from kdspark.errors import ConfigError
+from kdspark.report.comparison import STUDENT, STUDENT_PLAIN, TEACHER
+from kdspark.stages.stage import Night
+from kdspark.workspace import write_json
 
+_METRICS = ("recall@10", "recall@20", "recall@50", "ndcg@10", "ndcg@20")
 FOLDER = Path(__file__).parents[2] / "scripts" / "benchmarks"
 
 
@@ -67,3 +72,58 @@ def test_the_table_has_rows_with_fewer_metrics(distill: ModuleType) -> None:
     assert lines[0].split()[-2:] == ["recall_tail@20", "ndcg@20"]
     assert [line.split()[-1] for line in lines[1:3]] == ["0.5000", "0.7500"]
     assert lines[-1] == "ndcg_at_20: 0.7500"
+
+
+def _comparison(ndcg: dict[str, float]) -> dict[str, object]:
+    return {
+        "models": [
+            {
+                "model": name,
+                "metrics": {metric: {"value": value} for metric in _METRICS},
+                "slices": {"popularity": [{"label": "tail", "metrics": {"recall@20": {"value": value / 2}}}]},
+                "params": 10,
+                "bytes": 40,
+                "train_seconds": 3.0,
+            }
+            for name, value in ndcg.items()
+        ],
+        "curves": {STUDENT: [{"seconds": 1.0}, {"seconds": 2.0}]},
+        "paired": [
+            {"a": STUDENT, "b": other, "metric": "ndcg@10", "difference": 0.1, "low": 0.0, "high": 0.2}
+            for other in (TEACHER, STUDENT_PLAIN, "popularity")
+        ],
+    }
+
+
+def test_json_has_rows_and_ratios_of_the_means_over_seeds(
+    distill: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(FOLDER.parents[1])
+
+    class Ran:
+        """A night's outputs, by seed."""
+
+        def __init__(self, night: Night) -> None:
+            self.folder = tmp_path / str(night.config.seed)
+            self.folder.mkdir()
+            student = {1: 0.5, 2: 0.25}[night.config.seed]
+            ndcg = {"popularity": 0.125, TEACHER: 0.5, STUDENT_PLAIN: 0.25, STUDENT: student}
+            write_json(self.folder / "comparison.json", _comparison(ndcg))
+
+        def output(self, _: str) -> Path:
+            return self.folder
+
+    monkeypatch.setattr(distill, "run_compared", Ran)
+    result = json.loads(json.dumps(distill.run("distill-ml100k", None, tmp_path / "out", [1, 2], ["main"], [])))
+    assert {*result} == {"bench", "rows", "ratios"}
+    assert result["ratios"] == {
+        "student_vs_teacher": 0.75,
+        "student_vs_plain": 1.5,
+        "recall_at_20": 0.375,
+        "ndcg_at_20": 0.375,
+    }
+    assert [(row["method"], row["seed"]) for row in result["rows"][3::4]] == [(STUDENT, 1), (STUDENT, 2)]
+    last = result["rows"][-1]
+    assert last["metrics"] == dict.fromkeys(_METRICS, 0.25) | {"recall_tail@20": 0.125}
+    assert (last["params"], last["bytes"], last["seconds"], last["epoch_seconds"]) == (10, 40, 3.0, 1.5)
+    assert [pair[0] for pair in last["paired"]] == [TEACHER, STUDENT_PLAIN]

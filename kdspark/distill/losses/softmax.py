@@ -84,6 +84,8 @@ def _first_named(items_BT: Tensor) -> Tensor:
 def soft_cross_entropy(targets_BC: Tensor, scores_BC: Tensor, weights_B: Tensor | None = None) -> Tensor:
     """-sum p log softmax(scores), in nats, the mean over rows with a target.
 
+    The cross-entropy with soft targets of Hinton et al. (2015), their two temperatures already applied.
+
     Args:
         targets_BC: probabilities; a row of zeros has no target and does not count.
         scores_BC: -inf leaves a class out; its probability must be 0.

@@ -38,6 +38,13 @@ def test_rd_by_hand() -> None:
     assert float(ranking_distillation(scores, weights)) == pytest.approx(expected)
 
 
+def test_rd_is_torchs_weighted_logistic_loss_of_positives() -> None:
+    scores, weights = _scores(4, 6), _scores(4, 6, 1).exp()
+    shares = weights / weights.sum(dim=1, keepdim=True)
+    expected = F.binary_cross_entropy_with_logits(scores, torch.ones_like(scores), weight=shares, reduction="sum") / 4
+    torch.testing.assert_close(ranking_distillation(scores, weights), expected)
+
+
 def test_rd_weights_by_hand() -> None:
     present = torch.tensor([[True, True, False]])
     torch.testing.assert_close(position_weights(present, 2.0), torch.tensor([[math.exp(-0.5), math.exp(-1.0), 0.0]]))

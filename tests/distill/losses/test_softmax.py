@@ -13,6 +13,7 @@ from kdspark.distill.losses import (
     entropy,
     hard_cross_entropy,
     kl_divergence,
+    normalised_cross_entropy,
     row_mean,
     sampled_cross_entropy,
     soft_cross_entropy,
@@ -89,6 +90,26 @@ def test_gradients_by_finite_differences(smoothing: float) -> None:
     assert torch.autograd.gradcheck(lambda s: hard_cross_entropy(s, targets, smoothing), scores)
     targets_BC = (_scores(3, 5, 7) / 2).softmax(1)
     assert torch.autograd.gradcheck(lambda s: kl_divergence(targets_BC, s / 2), scores)
+    assert torch.autograd.gradcheck(lambda s: soft_cross_entropy(targets_BC, s), scores)
+
+
+def test_sampled_softmax_by_hand_and_by_finite_differences() -> None:
+    # Two of four items are drawn, one of them the target: exp(0) and exp(log 3) / (2 / 4), so log(1 + 6).
+    own, drawn = torch.tensor([[0.0]], dtype=torch.float64), torch.tensor([[0.0, math.log(3)]], dtype=torch.float64)
+    target, sampled = torch.tensor([[2]]), torch.tensor([2, 0])
+    assert float(sampled_cross_entropy(own, target, drawn, sampled, 4)) == pytest.approx(math.log(7))
+    own, drawn = own.clone().requires_grad_(), drawn.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda a, b: sampled_cross_entropy(a, target, b, sampled, 4), (own, drawn))
+
+
+def test_normalised_cross_entropy_is_torchs_where_log_z_is_that_of_all_classes() -> None:
+    scores, targets = _scores(3, 5), torch.tensor([[0, 3], [2, -1], [-1, -1]])
+    found = normalised_cross_entropy(
+        scores.logsumexp(dim=1, keepdim=True), scores.gather(1, targets.clamp(min=0)), targets
+    )
+    each = [F.cross_entropy(scores[:1].expand(2, -1), targets[0]), F.cross_entropy(scores[1:2], targets[1, :1])]
+    torch.testing.assert_close(found, torch.stack(each).mean())
+    assert float(normalised_cross_entropy(torch.tensor([[1.5]]), torch.tensor([[0.25]]), torch.tensor([[0]]))) == 1.25
 
 
 def test_sampling_everything_is_the_full_softmax() -> None:
