@@ -56,6 +56,18 @@ def test_a_user_moves_only_in_its_own_steps_and_at_its_own_rate() -> None:
     assert second[5].gt(0).all()
 
 
+def test_the_dense_gradient_is_bounded_by_the_clip_norm() -> None:
+    module = model()
+    optimizers = Optimizers(module, TrainingConfig(clip_norm=0.5))
+    optimizers.start(0.1)
+    sum(parameter.square().sum() for parameter in _dense(module)).mul(100).backward()  # type: ignore[union-attr]
+    before = torch.stack([parameter.grad.norm() for parameter in _dense(module) if parameter.grad is not None]).norm()
+    assert float(optimizers.clip()) == pytest.approx(float(before), rel=1e-5)
+    after = torch.stack([parameter.grad.norm() for parameter in _dense(module) if parameter.grad is not None]).norm()
+    assert float(before) > 0.5
+    assert float(after) == pytest.approx(0.5, rel=1e-4)
+
+
 def test_the_users_rate_defaults_to_the_others_and_follows_the_schedule() -> None:
     changes = []
     for rate in (0.01, 0.005):

@@ -315,6 +315,11 @@ def test_early_stopping_keeps_the_best() -> None:
         assert torch.equal(tensor, seen[1][name])
 
 
+def test_validates_every_so_many_epochs_and_after_the_last() -> None:
+    trainer = make(small("bag", epochs=7, eval_every=3), validate=hit_rate)
+    assert [row["epoch"] for row in trainer.fit().curve if "valid" in row] == [3, 6, 7]
+
+
 def test_the_last_weights_are_kept_if_asked() -> None:
     metrics = iter([0.5, 0.4, 0.3, 0.2])
     trainer = make(small("mf", epochs=4, patience=1, keep="last"), validate=lambda model: next(metrics))

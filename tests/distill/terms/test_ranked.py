@@ -130,6 +130,30 @@ def test_rrd_on_the_whole_top_and_tail() -> None:
     torch.testing.assert_close(found, relaxed_ranking(scores[:, :k], present[:, :k], scores[:, k:], present[:, k:]))
 
 
+def test_rrd_draws_as_many_as_it_is_told_from_where_its_decay_says() -> None:
+    context = _step()
+    scores, present, k = context.candidate_scores_BC, context.present_BC, steps.TOP
+    alone = steps.term("rrd", interesting=1, uninteresting=0)(context)
+    assert float(alone.detach()) == 0  # one item in any order, above nothing
+    first = relaxed_ranking(scores[:, :1], present[:, :1], scores[:, k:], present[:, k:])
+    steep = [steps.term("rrd", interesting=1, uninteresting=100, decay=1e-3)(context) for _ in range(8)]
+    torch.testing.assert_close(torch.stack(steep), first.expand(8))
+    flat = [steps.term("rrd", interesting=1, uninteresting=100, decay=1e3)(context) for _ in range(8)]
+    assert float(torch.stack(flat).detach().std()) > 0
+
+
+@pytest.mark.parametrize("mu", [0.01, 2.0])
+def test_rd_weighs_what_the_student_ranks_too_low_as_sharply_as_mu_says(mu: float) -> None:
+    context = _step(progress=1.0)
+    found = steps.term("rd", samples=steps.ITEMS, mu=mu, decay=3.0)(context)
+    scores, present = (part[:, : steps.TOP] for part in (context.candidate_scores_BC, context.present_BC))
+    above = context.sampled(steps.ITEMS)[1][:, None, :] > (scores + 1e-4)[:, :, None]
+    ranks = 1 + (above.sum(dim=2) * (steps.ITEMS - 1)).div(steps.ITEMS, rounding_mode="floor")
+    low = (ranks - torch.arange(1, steps.TOP + 1)).clamp(min=0)
+    expected = ranking_distillation(scores, position_weights(present, 3.0) * torch.tanh(mu * low))
+    torch.testing.assert_close(found, expected)
+
+
 def test_unkd_pairs_of_one_group_by_hand() -> None:
     """One group and a flat draw: the mean over many pairs is that over all ordered pairs of candidates."""
     context = _step()

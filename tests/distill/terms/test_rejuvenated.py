@@ -57,6 +57,25 @@ def test_the_whole_catalogue_row_by_row(seed: int, catalogue: bool) -> None:
     torch.testing.assert_close(term(context), _reference(context, term))
 
 
+@pytest.mark.parametrize(("tau", "steady"), [(1e-3, True), (1e3, False)])
+def test_tau_decides_whether_what_stands_above_the_most_is_drawn(tau: float, steady: bool) -> None:
+    """The student ranks items by number: of those above any of the teacher's, only 39 stands above all four."""
+    rows = steps.batch()
+    top, tail = torch.tensor([38, 20, 10, 5]), torch.tensor([6, 7, 8])
+    history = torch.tensor([0, 1, 2]).expand(steps.ROWS, -1)
+    rows = dataclasses.replace(
+        rows,
+        users=dataclasses.replace(rows.users, history=history),
+        targets=torch.full((steps.ROWS, 1), 3),
+        candidates=torch.cat([top, tail]).expand(steps.ROWS, -1),
+        logits=torch.arange(7.0, 0.0, -1.0).expand(steps.ROWS, -1),
+    )
+    users, items = torch.ones(steps.ROWS, 1), torch.arange(steps.ITEMS, dtype=torch.float32)[:, None] / 8
+    term = steps.term("rce", top=1, reach=REACH, samples=1, tau=tau)
+    found = torch.stack([term(steps.context(rows, users, items)) for _ in range(12)])
+    assert (float(found.std()) < 1e-6) == steady
+
+
 def test_a_pool_of_everything_is_the_catalogue() -> None:
     term = _term(pool=steps.ITEMS)
     context = steps.context(steps.batch(), *steps.vectors())

@@ -16,11 +16,25 @@ ALL = steps.ITEMS  # sampling all items leaves nothing to chance
 def test_full_topology_of_the_rows_asked_for(rows: str) -> None:
     users, items = steps.vectors()
     context = steps.context(steps.batch(), users, items)
-    found = steps.term("topology", hierarchical=False, rows=rows, items=ALL)(context)
+    drawn = {} if rows == "users" else {"items": ALL}
+    found = steps.term("topology", hierarchical=False, rows=rows, **drawn)(context)
     pairs = {"users": (users, context.batch.teacher_vectors), "items": (items, steps.teacher_items())}
     chosen = [pairs[side] for side in (["users", "items"] if rows == "both" else [rows])]
     student, teacher = (torch.cat(parts) for parts in zip(*chosen, strict=True))  # type: ignore[arg-type]
     torch.testing.assert_close(found, full_topology(student, teacher))
+
+
+def test_hierarchical_topology_mixes_with_its_hint_by_share_and_chooses_groups_by_temperature() -> None:
+    context = steps.context(steps.batch(), *steps.vectors())
+
+    def loss(**values: float) -> float:
+        torch.manual_seed(3)
+        return float(steps.term("topology", seed=4, items=ALL, groups=3, **values)(context).detach())
+
+    quarter, half, most = (loss(share=share) for share in (0.25, 0.5, 0.75))
+    assert quarter + most == pytest.approx(2 * half)
+    assert abs(quarter - most) > 1e-3
+    assert abs(loss(temperature=1.0) - loss(temperature=0.1)) > 1e-4
 
 
 def test_topology_is_zero_for_a_rotated_teacher() -> None:
