@@ -74,7 +74,7 @@ def transferred(
     assert isinstance(old, NeuralRecommender)
     pairs = _pairs(there.folder / "item_ids", prepared.folder / "item_ids", [tables.ITEM_ID], tables.ITEM_IDX)
     pairs = pairs[pairs.there < old.n_items]
-    facts = _share(config, pairs, items)
+    facts = _share(config, pairs, items, by_features=old.config.item_features)
     _check_strangers(old, config, facts, prepared)
     codes = _pairs(
         there.folder / "item_codes", prepared.folder / "item_codes", [tables.COLUMN, tables.VALUE], tables.CODE
@@ -94,11 +94,11 @@ def tuned(config: TransferConfig, model: NeuralRecommender) -> NeuralConfig:
     return model.config.model_copy(update={"training": training})
 
 
-def _share(config: TransferConfig, pairs: pd.DataFrame, items: ItemTable) -> dict[str, Any]:
+def _share(config: TransferConfig, pairs: pd.DataFrame, items: ItemTable, by_features: bool) -> dict[str, Any]:
     active_N = items.n_events.numpy() > 0
     known, total = int(active_N[pairs.here.to_numpy()].sum()), int(active_N.sum())
     facts = {"known": known, "items": total, "share": round(known / max(total, 1), 6)}
-    if not known or facts["share"] < config.least:
+    if facts["share"] < config.least or not (known or by_features):
         raise ModelError(
             f"{config.path} knows {known:,} of tonight's {total:,} items, a share of {facts['share']:.3g}; at least "
             f"{config.least:.3g} is asked for.",

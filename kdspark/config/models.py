@@ -56,7 +56,8 @@ class TransferConfig(Strict):
     Args:
         path: a model folder of the other workspace, such as ROOT/stages/train_teacher/.../model.
         vocabulary: that workspace's folder of the prepare stage; null: the one named in the manifest beside the model.
-        least: share of tonight's items, of those with an event, that it must know.
+        least: share of tonight's items, of those with an event, that it must know; 0 for a model with `item_features`
+            whose log has the same features and may have no item in common.
         training: how it goes on learning from tonight's events; null: not at all.
     """
 

@@ -25,7 +25,8 @@ def transfer(old: NeuralRecommender, new: NeuralRecommender, items: Pairs, codes
     """Give a freshly built model the weights of one that was trained on another catalogue.
 
     An item that the old model does not know gets the mean of the known ones' vectors, with a bias from its own events
-    on the level that the known biases have moved to; a category that it does not know says nothing (zero).
+    on the level that the known biases have moved to; a category that it does not know says nothing (zero). Where no
+    item is known, a model that reads features tells them by these alone: all get the mean of the old catalogue.
 
     Args:
         old: of an equal configuration, without a table of users.
@@ -34,9 +35,9 @@ def transfer(old: NeuralRecommender, new: NeuralRecommender, items: Pairs, codes
         codes: codes of item features [C].
 
     Raises:
-        ModelError: no item is known to both, or the models differ in a size.
+        ModelError: no item is known to both and the model reads no features, or the models differ in a size.
     """
-    if not len(items.here):
+    if not len(items.here) and not old.config.item_features:
         raise ModelError("No item is known to the model.", "Name a model of a log that shares items with this one.")
     before, after = old.state_dict(), new.state_dict()
     for name, weights in after.items():
@@ -56,7 +57,11 @@ def transfer(old: NeuralRecommender, new: NeuralRecommender, items: Pairs, codes
 
 
 def _place_items(old_MD: Tensor, new_ND: Tensor, items: Pairs) -> None:
-    known_MD, fresh_N = old_MD[items.there], new_ND[:, -1].clone()
+    fresh_N = new_ND[:, -1].clone()
+    if not len(items.there):
+        new_ND[:, :-1] = old_MD[:, :-1].mean(dim=0)
+        return
+    known_MD = old_MD[items.there]
     new_ND[:] = known_MD.mean(dim=0)
     new_ND[:, -1] = fresh_N + (known_MD[:, -1] - fresh_N[items.here]).mean()
     new_ND[items.here] = known_MD

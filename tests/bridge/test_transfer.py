@@ -76,6 +76,15 @@ def test_items_are_matched_by_their_ids_as_text(tmp_path: Path) -> None:
     torch.testing.assert_close(new[:14], old[10:].flip(0))
 
 
+def test_content_features_alone_will_do_where_both_logs_have_the_same(tmp_path: Path) -> None:
+    there = workspace(tmp_path / "there", [*range(ITEMS)], TABLE)
+    here = workspace(tmp_path / "here", [1000 + i for i in range(ITEMS)], TABLE)
+    saved(tmp_path / "model", there, GRUConfig(dim=4, item_features=True))
+    assert move(tmp_path, config_of(tmp_path, least=0), here)["known"] == 0
+    with pytest.raises(ModelError, match="knows 0 of tonight's 24 items"):
+        move(tmp_path, config_of(tmp_path), here)
+
+
 def test_without_training_it_answers_as_it_is_and_the_record_says_what_it_knows(tmp_path: Path) -> None:
     there = workspace(tmp_path / "there", [*range(ITEMS)])
     here = workspace(tmp_path / "here", [*reversed(range(ITEMS))])

@@ -16,6 +16,7 @@ THERE, HERE = 9, 7
 ITEMS = Pairs(torch.tensor([8, 1, 4, 6]), torch.tensor([0, 2, 3, 6]))
 CODES = Pairs(torch.tensor([3, 1]), torch.tensor([1, 4]))
 CODE_HERE = {3: 1, 1: 4}
+NOTHING = Pairs(torch.tensor([], dtype=torch.int64), torch.tensor([], dtype=torch.int64))
 
 
 def catalogues() -> tuple[ItemTable, ItemTable]:
@@ -87,6 +88,26 @@ def test_what_does_not_fit_is_refused() -> None:
     assert isinstance(wider, NeuralRecommender)
     with pytest.raises(ModelError, match=r"user_encoder\..* here and "):
         transfer(old, wider, ITEMS, CODES)
-    nothing = Pairs(torch.tensor([], dtype=torch.int64), torch.tensor([], dtype=torch.int64))
     with pytest.raises(ModelError, match="No item is known"):
-        transfer(old, old, nothing, CODES)
+        transfer(old, old, NOTHING, CODES)
+
+
+@pytest.mark.parametrize("item_ids", [True, False])
+def test_without_an_item_in_common_equal_features_are_equal_items(item_ids: bool) -> None:
+    there, here = catalogues()
+    config = GRUConfig(dim=4, item_features=True, item_ids=item_ids)
+    old = build_model(config, 5, THERE, there, FeatureSizes(), seed=1)
+    new = build_model(config, 3, HERE, here, FeatureSizes(), seed=2)
+    assert isinstance(old, NeuralRecommender)
+    assert isinstance(new, NeuralRecommender)
+    transfer(old, new, NOTHING, CODES)
+    before, after = old.state_dict(), new.state_dict()
+    by_features = [name for name in before if "tower" in name and "codes" not in name]
+    assert by_features
+    assert all(torch.equal(before[name], after[name]) for name in by_features)
+    with torch.no_grad():
+        then, now = old.encode_items()[ITEMS.there], new.encode_items()[ITEMS.here]
+    if item_ids:  # what an id adds is the same for all of them
+        ids = before["item_encoder.ids.weight"]
+        then = then - ids[ITEMS.there] + ids.mean(dim=0)
+    torch.testing.assert_close(now[:, :-1], then[:, :-1])
