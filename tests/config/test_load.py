@@ -69,6 +69,17 @@ def test_minimal_configuration_gets_defaults() -> None:
             "`label_smoothing` and `num_processes` would do nothing in lightgcn",
         ),
         ("teacher.mixture", "{l2: 1}", "`mixture` would do nothing with `combine: fixed`"),
+        (
+            "student.training",
+            "{negatives: 64, label_smoothing: 0.1}",
+            "`label_smoothing` would do nothing with `negatives`",
+        ),
+        (
+            "student.training.consistency",
+            "{measure: vectors, items: 9}",
+            "`items` would do nothing with `measure: vectors`",
+        ),
+        ("student.training.consistency", "{pool: 9}", "`pool` would do nothing with `substitute: 0`"),
         ("teacher.combine", "agreement", "`combine: agreement` needs three `members`"),
         (
             "teacher",

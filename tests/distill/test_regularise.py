@@ -76,21 +76,21 @@ def test_memory_of_a_penalty_is_that_of_the_softmax() -> None:
     assert ExampleObjective(model, soft, training(confidence_penalty=0.1)).step_bytes(10) == 10 * n * 21
 
 
-@pytest.mark.parametrize("measure", ["scores", "vectors"])
+@pytest.mark.parametrize("measure", [{"items": zoo.N_ITEMS}, {"measure": "vectors"}], ids=["scores", "vectors"])
 @pytest.mark.parametrize("name", READERS)
-def test_consistency_has_finite_gradients_and_sees_the_views(name: str, measure: str) -> None:
+def test_consistency_has_finite_gradients_and_sees_the_views(name: str, measure: dict[str, object]) -> None:
     torch.manual_seed(0)
     model = zoo.ZOO[name]()  # in evaluation mode: no dropout, so that the views alone differ
-    config = ConsistencyConfig.model_validate({"measure": measure, "items": zoo.N_ITEMS, "substitute": 0.3})
+    config = ConsistencyConfig.model_validate({**measure, "substitute": 0.3})
     loss = consistency_loss(model, zoo.batch(6), model.encode_items(), config)
     assert float(loss.detach()) > 0
     loss.backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
-@pytest.mark.parametrize("measure", ["scores", "vectors"])
-def test_users_without_a_history_do_not_count(measure: str) -> None:
-    config = ConsistencyConfig.model_validate({"measure": measure, "items": zoo.N_ITEMS, "crop": 0.5, "mask": 0.0})
+@pytest.mark.parametrize("measure", [{"items": zoo.N_ITEMS}, {"measure": "vectors"}], ids=["scores", "vectors"])
+def test_users_without_a_history_do_not_count(measure: dict[str, object]) -> None:
+    config = ConsistencyConfig.model_validate({**measure, "crop": 0.5, "mask": 0.0})
     model, users = zoo.ZOO["bag"](), zoo.batch(4)
     history = torch.full_like(users.history, -1)
     empty = dataclasses.replace(users, history=history)
