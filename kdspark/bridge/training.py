@@ -32,7 +32,7 @@ from kdspark.config import (
 )
 from kdspark.models.ensemble import Ensemble
 from kdspark.models.recommender import Recommender
-from kdspark.models.storage import describe_folder, load_model, save_model, store_as
+from kdspark.models.storage import describe_folder, folder_bytes, load_model, save_model, store_as
 from kdspark.models.weighing import Agreement, Gate, Weigher
 from kdspark.workspace import write_json
 
@@ -71,7 +71,7 @@ def train_recommender(spark: "SparkSession", config: RecommenderConfig, request:
     trained = Trained(
         kind=config.kind,
         params=int(describe_folder(out)["n_params"]),
-        bytes=sum((out / name).stat().st_size for name in ("model.json", "model.safetensors")),
+        bytes=folder_bytes(out),
         seconds=round(time.perf_counter() - started, 3),
         members=members,
         **record,

@@ -117,6 +117,11 @@ def storage_of(folder: Path) -> Storage:
     return "int8" if describe_folder(folder).get("storage") == "int8" else "float32"
 
 
+def folder_bytes(folder: Path) -> int:
+    """Bytes of a model's files on disk, its description included."""
+    return sum((folder / name).stat().st_size for name in (META_FILE, TENSORS_FILE))
+
+
 def describe_folder(folder: Path) -> dict[str, Any]:
     """The contents of model.json, the weights unread. Raises ModelError if it is missing or damaged."""
     path = folder / META_FILE

@@ -16,7 +16,7 @@ from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.scoring import rank_users
 from kdspark.config import Storage
-from kdspark.models.storage import META_FILE, TENSORS_FILE, store_as
+from kdspark.models.storage import folder_bytes, store_as
 from kdspark.spark.io import read_table
 from kdspark.spark.metrics import per_user_metrics
 from kdspark.stages import prepare, student
@@ -45,7 +45,7 @@ def measure_stored(runner: Runner, storages: Sequence[Storage]) -> list[dict[str
                 "storage": storage,
                 "metrics": _metrics(runner, model, scratch / student.SERVING),
                 "params": facts["params"],
-                "bytes": sum((model / name).stat().st_size for name in (META_FILE, TENSORS_FILE)),
+                "bytes": folder_bytes(model),
                 "seconds": facts["seconds"],
                 "epoch_seconds": mean(row["seconds"] for row in facts["curve"]),
             }
