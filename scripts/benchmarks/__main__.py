@@ -13,7 +13,7 @@ import warm
 from kdspark.cli import configure_logging
 from kdspark.errors import KdsparkError
 
-_NAMES = (*distill.BENCHES, warm.NAME, catalogue.NAME)
+_NAMES = (*distill.BENCHES, *warm.BENCHES, catalogue.NAME)
 
 
 def main(
@@ -34,8 +34,8 @@ def main(
     try:
         if name == catalogue.NAME:
             result, as_text = catalogue.run(), catalogue.text_table
-        elif name == warm.NAME:
-            result, as_text = warm.run(_folder(data), folder, numbers, changes), warm.text_table
+        elif name in warm.BENCHES:
+            result, as_text = warm.run(name, _folder(data), folder, numbers, changes), warm.text_table
         else:
             result = distill.run(name, _folder(data), folder, numbers, parts.split(","), changes)
             as_text = distill.text_table

@@ -14,7 +14,16 @@ from statistics import mean
 from typing import Any, get_args
 
 import yaml
-from nights import ML100K, ML100K_INPUTS, input_overrides, night_of, ratio_lines, run_compared
+from nights import (
+    GROCERIES,
+    GROCERIES_INPUTS,
+    ML100K,
+    ML100K_INPUTS,
+    input_overrides,
+    night_of,
+    ratio_lines,
+    run_compared,
+)
 from stored import measure_stored
 
 from kdspark.config import Storage
@@ -88,10 +97,10 @@ BENCHES = {
         same_teacher=True,
     ),
     "distill-groceries": Bench(
-        config="conf/groceries.yaml",
+        config=GROCERIES,
         date="2017-12-31",
         metrics=("recall@10", "recall@20", "ndcg@10", "ndcg@20", "recall_tail@20"),
-        inputs={"data.interactions.paths": "transactions.parquet"},
+        inputs=GROCERIES_INPUTS,
         ndcg="ndcg@10",
     ),
     "distill-ml100k": Bench(

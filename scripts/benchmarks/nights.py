@@ -15,7 +15,9 @@ ML100K_INPUTS = {
     "data.users.paths": "ml-100k.user",
     "data.items.paths": "ml-100k.item",
 }
-"""Configuration keys of input paths -> file below the data folder."""
+GROCERIES = "conf/groceries.yaml"
+GROCERIES_INPUTS = {"data.interactions.paths": "transactions.parquet"}
+"""Of each log: configuration keys of input paths -> file below the data folder."""
 _COMPARED = ("prepare", "train-teacher", "soft-labels", "train-student", "evaluate")  # a night without publishing
 
 

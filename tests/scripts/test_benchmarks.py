@@ -13,7 +13,7 @@ from kdspark.config import MFConfig, load_config
 from kdspark.errors import ConfigError
 from kdspark.report.comparison import STUDENT, STUDENT_PLAIN, TEACHER
 from kdspark.stages.stage import Night
-from kdspark.workspace import write_json
+from kdspark.workspace import parse_date, write_json
 
 _METRICS = ("recall@10", "recall@20", "recall@50", "ndcg@10", "ndcg@20")
 FOLDER = Path(__file__).parents[2] / "scripts" / "benchmarks"
@@ -54,6 +54,20 @@ def test_every_part_is_a_valid_configuration(distill: ModuleType, name: str, mon
     for _, _, overrides in found:
         config = load_config(bench.config, [*bench.overrides, *overrides])
         assert {f"{name}@{k}" for name in ("recall", "ndcg") for k in config.evaluation.ks} >= {bench.ndcg}
+
+
+def test_nights_in_a_row_are_valid_and_in_order(distill: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(FOLDER.parents[1])
+    from warm import BENCHES  # found beside `distill`
+
+    for bench in BENCHES.values():
+        first, *later = [parse_date(date) for date in bench.dates]
+        assert later
+        assert [first, *later] == sorted({first, *later})
+        config = load_config(bench.config, [*bench.overrides, "warm_start={}"])
+        assert config.warm_start is not None
+        epochs = config.student.training.epochs
+        assert config.warm_start.epochs(config.student.training) <= epochs / 3, "more than a third of the steps"
 
 
 def test_a_part_that_a_benchmark_does_not_have_is_named(distill: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
