@@ -14,16 +14,7 @@ from statistics import mean
 from typing import Any, get_args
 
 import yaml
-from nights import (
-    GROCERIES,
-    GROCERIES_INPUTS,
-    ML100K,
-    ML100K_INPUTS,
-    input_overrides,
-    night_of,
-    ratio_lines,
-    run_compared,
-)
+from nights import GROCERIES, ML100K, Log, night_of, ratio_lines, run_compared
 from stored import measure_stored
 
 from kdspark.config import Storage
@@ -44,19 +35,17 @@ _ALONE = {"methods": ("float32",), "bytes": get_args(Storage)}
 
 @dataclass(frozen=True)
 class Bench:
-    """One log: its configuration, the night's date, the metrics to show, and overrides of the final runs.
+    """One log: the night's date, the metrics to show, and overrides of the final runs.
 
     Attributes:
-        inputs: configuration keys of input paths -> file below the data folder.
         variants: YAML file of the parts beyond `main`: part -> name -> overrides.
         same_teacher: train the teacher with the first seed only, since nothing in it is random.
         ndcg: the metric by which students are compared.
     """
 
-    config: str
+    log: Log
     date: str
     metrics: tuple[str, ...]
-    inputs: dict[str, str]
     overrides: tuple[str, ...] = ()
     variants: str | None = None
     same_teacher: bool = False
@@ -73,41 +62,38 @@ class _Rows:
 
 BENCHES = {
     "distill-filmtrust": Bench(
-        config="conf/filmtrust.yaml",
+        log=Log("conf/filmtrust.yaml", {"data.interactions.paths": "ratings.tab"}),
         date="2011-12-31",
         metrics=("recall@10", "recall@20", "ndcg@10", "ndcg@20", "recall_tail@20"),
-        inputs={"data.interactions.paths": "ratings.tab"},
         ndcg="ndcg@10",
     ),
     "distill-games": Bench(
-        config="conf/games.yaml",
+        log=Log("conf/games.yaml", {"data.interactions.paths": "interactions.parquet"}),
         date="2018-12-31",
         metrics=("recall@10", "recall@20", "recall@50", "ndcg@10", "ndcg@20", "recall_tail@20"),
-        inputs={"data.interactions.paths": "interactions.parquet"},
         variants="conf/games-variants.yaml",
         ndcg="ndcg@10",
     ),
     "distill-gowalla": Bench(
-        config="conf/gowalla.yaml",
+        log=Log(
+            "conf/gowalla.yaml", {"data.interactions.paths": "train.parquet", "data.split.test.paths": "test.parquet"}
+        ),
         date="2010-12-31",
         metrics=("recall@10", "recall@20", "recall@50", "ndcg@20", "recall_tail@20"),
-        inputs={"data.interactions.paths": "train.parquet", "data.split.test.paths": "test.parquet"},
         overrides=("data.split.valid_fraction=0",),
         variants="conf/gowalla-variants.yaml",
         same_teacher=True,
     ),
     "distill-groceries": Bench(
-        config=GROCERIES,
+        log=GROCERIES,
         date="2017-12-31",
         metrics=("recall@10", "recall@20", "ndcg@10", "ndcg@20", "recall_tail@20"),
-        inputs=GROCERIES_INPUTS,
         ndcg="ndcg@10",
     ),
     "distill-ml100k": Bench(
-        config=ML100K,
+        log=ML100K,
         date="1998-04-23",
         metrics=("recall@10", "recall@20", "recall@50", "ndcg@10", "ndcg@20", "recall_tail@20"),
-        inputs=ML100K_INPUTS,
         overrides=("evaluation.ks=[10, 20, 50]", "data.split.n_test=5"),
         variants="conf/ml100k-variants.yaml",
         ndcg="ndcg@10",
@@ -130,11 +116,11 @@ def run(
     found = _Rows()
     teacher_folder: Path | None = None
     for seed in seeds:
-        common = [f"seed={seed}", *bench.overrides, *input_overrides(bench.inputs, data)]
+        common = [f"seed={seed}", *bench.overrides, *bench.log.overrides(data)]
         if bench.same_teacher and teacher_folder is not None:
             common.append(f"teacher={{kind: pretrained, path: {teacher_folder}}}")
         for part, label, overrides in _variants(bench, parts):
-            night = night_of(name, bench.config, bench.date, [*common, *overrides, *changes], out)
+            night = night_of(name, bench.log, bench.date, [*common, *overrides, *changes], out)
             if part in _ALONE:
                 runner = _trained(night)
                 found.rows += [

@@ -1,5 +1,6 @@
 """What benchmarks of whole nights share: the logs' configurations and files, and a night that publishes nothing."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from kdspark.config import load_config
@@ -9,26 +10,34 @@ from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night
 from kdspark.workspace import Workspace, parse_date
 
-ML100K = "conf/ml100k.yaml"
-ML100K_INPUTS = {
-    "data.interactions.paths": "ml-100k.inter",
-    "data.users.paths": "ml-100k.user",
-    "data.items.paths": "ml-100k.item",
-}
-GROCERIES = "conf/groceries.yaml"
-GROCERIES_INPUTS = {"data.interactions.paths": "transactions.parquet"}
-"""Of each log: configuration keys of input paths -> file below the data folder."""
+
+@dataclass(frozen=True)
+class Log:
+    """A public log: its configuration, and configuration keys of input paths -> file below the data folder."""
+
+    config: str
+    inputs: dict[str, str]
+
+    def overrides(self, data: Path | None) -> list[str]:
+        """Overrides that read the inputs from a data folder; none where the configuration's own paths will do."""
+        return [f"{key}={data / file}" for key, file in self.inputs.items()] if data else []
+
+
+ML100K = Log(
+    "conf/ml100k.yaml",
+    {
+        "data.interactions.paths": "ml-100k.inter",
+        "data.users.paths": "ml-100k.user",
+        "data.items.paths": "ml-100k.item",
+    },
+)
+GROCERIES = Log("conf/groceries.yaml", {"data.interactions.paths": "transactions.parquet"})
 _COMPARED = ("prepare", "train-teacher", "soft-labels", "train-student", "evaluate")  # a night without publishing
 
 
-def input_overrides(inputs: dict[str, str], data: Path | None) -> list[str]:
-    """Overrides that read the inputs from a data folder; none where the configuration's own paths will do."""
-    return [f"{key}={data / file}" for key, file in inputs.items()] if data else []
-
-
-def night_of(name: str, config_path: str, date: str, overrides: list[str], out: Path) -> Night:
+def night_of(name: str, log: Log, date: str, overrides: list[str], out: Path) -> Night:
     """A night of a benchmark, in a workspace of its own."""
-    config = load_config(config_path, overrides)
+    config = load_config(log.config, overrides)
     return Night(config, parse_date(date), Workspace(out), lambda: build_session(config.spark, name))
 
 

@@ -10,16 +10,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from nights import (
-    GROCERIES,
-    GROCERIES_INPUTS,
-    ML100K,
-    ML100K_INPUTS,
-    input_overrides,
-    night_of,
-    ratio_lines,
-    run_compared,
-)
+from nights import GROCERIES, ML100K, Log, night_of, ratio_lines, run_compared
 
 from kdspark.errors import ConfigError
 from kdspark.report.comparison import STUDENT, TEACHER
@@ -34,22 +25,20 @@ _METRIC = "ndcg@10"
 
 @dataclass(frozen=True)
 class Nights:
-    """A log that grows: its configuration, the nights' dates, input paths as in `input_overrides`, and overrides."""
+    """A log that grows, the nights' dates, and overrides of them all."""
 
-    config: str
+    log: Log
     dates: tuple[str, ...]
-    inputs: dict[str, str]
     overrides: tuple[str, ...] = ()
 
 
 BENCHES = {
-    "distill-warm": Nights(ML100K, ("1998-03-29", "1998-04-05", "1998-04-12", "1998-04-19"), ML100K_INPUTS),
+    "distill-warm": Nights(ML100K, ("1998-03-29", "1998-04-05", "1998-04-12", "1998-04-19")),
     # Some weeks of this log are no better foretold than by popularity; what is compared here is two students.
     "distill-warm-groceries": Nights(
         GROCERIES,
         ("2017-12-10", "2017-12-17", "2017-12-24", "2017-12-31"),
-        GROCERIES_INPUTS,
-        ("gate.min_ratio_to_popularity=0", "baselines=[]", "student_plain=null"),
+        ("gate.min_ratio_to_popularity=0", "baselines=[]"),
     ),
 }
 
@@ -68,15 +57,15 @@ def run(name: str, data: Path | None, out: Path, seeds: list[int], changes: list
     warm, fresh = list[dict[str, Any]](), list[dict[str, Any]]()
     for seed in seeds:
         root = out / f"seed-{seed}"
-        common = [f"seed={seed}", *bench.overrides, *input_overrides(bench.inputs, data)]
+        common = [f"seed={seed}", *bench.overrides, *bench.log.overrides(data)]
         going_on = [*common, "warm_start={}", *changes]
         anew = [*common, *(change for change in changes if not change.startswith("warm_start"))]
-        run_night(night_of(name, bench.config, first, going_on, root))
+        run_night(night_of(name, bench.log, first, going_on, root))
         for date in later:
-            runner = run_night(night_of(name, bench.config, date, going_on, root))
+            runner = run_night(night_of(name, bench.log, date, going_on, root))
             _require_warm(runner, date)
             warm.append(_row(runner, date, "warm", seed))
-            runner = run_compared(night_of(name, bench.config, date, anew, root))
+            runner = run_compared(night_of(name, bench.log, date, anew, root))
             fresh.append(_row(runner, date, "fresh", seed))
     ratios = {
         "warm_vs_fresh": _mean(warm, "student") / _mean(fresh, "student"),

@@ -35,8 +35,8 @@ def test_logs_that_no_default_was_chosen_on_say_data_and_models_alone(
     distill: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(FOLDER.parents[1])
-    config = load_config(distill.BENCHES[name].config, [])
-    said = yaml.safe_load(Path(distill.BENCHES[name].config).read_text())
+    config = load_config(distill.BENCHES[name].log.config, [])
+    said = yaml.safe_load(Path(distill.BENCHES[name].log.config).read_text())
     assert {*said} == {"name", "data", "teacher", "student"}, "a section beyond data and models says how they learn"
     assert config.student == MFConfig(dim=16)
     teachers = said["teacher"].get("members", [said["teacher"]])
@@ -52,7 +52,7 @@ def test_every_part_is_a_valid_configuration(distill: ModuleType, name: str, mon
     assert {part for part, _, _ in found} == {*parts}
     assert len({(part, label) for part, label, _ in found}) == len(found) > 1
     for _, _, overrides in found:
-        config = load_config(bench.config, [*bench.overrides, *overrides])
+        config = load_config(bench.log.config, [*bench.overrides, *overrides])
         assert {f"{name}@{k}" for name in ("recall", "ndcg") for k in config.evaluation.ks} >= {bench.ndcg}
 
 
@@ -64,7 +64,7 @@ def test_nights_in_a_row_are_valid_and_in_order(distill: ModuleType, monkeypatch
         first, *later = [parse_date(date) for date in bench.dates]
         assert later
         assert [first, *later] == sorted({first, *later})
-        config = load_config(bench.config, [*bench.overrides, "warm_start={}"])
+        config = load_config(bench.log.config, [*bench.overrides, "warm_start={}"])
         assert config.warm_start is not None
         epochs = config.student.training.epochs
         assert config.warm_start.epochs(config.student.training) <= epochs / 3, "more than a third of the steps"
