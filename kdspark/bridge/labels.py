@@ -3,6 +3,9 @@
 The top-K is exact and deterministic; only the tail is sampled, by a counter-based hash of (seed, user, position),
 so that the labels do not depend on how Spark partitions the work.
 
+A row is answered from all of its history, which may be longer than what is kept of it for training, and nothing that
+the user had done by then is among the answers, whether in that history or before it.
+
 Legend: B positions of a batch, N items, D dims, K top items, S tail items, C = K + S.
 """
 
@@ -16,12 +19,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kdspark import tables
-from kdspark.bridge.arrow import list_array, rebatch, user_batch
+from kdspark.bridge.arrow import fixed_lists, list_array, rebatch, user_batch
 from kdspark.bridge.scoring import answer
 from kdspark.bridge.shipping import Shipped, ship
 from kdspark.config import SoftLabelsConfig
 from kdspark.errors import ConfigError
 from kdspark.ranking.hashing import splitmix64
+from kdspark.ranking.ragged import Csr, contains, from_padded, joined, pad_to
+from kdspark.spark.earlier import EARLIER
+from kdspark.spark.lists import ragged_lists
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -34,25 +40,33 @@ _OVERSAMPLE = 2  # tail draws per slot; draws that hit the top-K, the history or
 
 
 def label_examples(
-    examples: "DataFrame", bundle: Path, config: SoftLabelsConfig, teacher_id: str, seed: int, vectors: bool = False
+    examples: "DataFrame",
+    bundle: Path,
+    config: SoftLabelsConfig,
+    teacher_id: str,
+    seed: int,
+    vectors: bool = False,
+    history_length: int | None = None,
 ) -> "DataFrame":
     """Add the teacher's candidates and logits to every example.
 
     Args:
-        examples: rows of table "examples".
+        examples: rows of table "examples"; with a column `earlier` (`spark.earlier`), its items are masked, too.
         bundle: the teacher's serving bundle.
-        config: K, S, whether items of the history are masked, and rows per batch.
+        config: K, S, whether what the user had done is masked, and rows per batch.
         teacher_id: recorded in every row.
         seed: of the tail.
         vectors: add the teacher's vectors of the users; zeros for those it knows nothing of.
+        history_length: latest items of the histories that are kept; null for all that the teacher reads.
 
     Returns:
         A lazy, map-only frame with the schema of `label_table(vectors)`. Candidates hold the top-K in order, then
         the tail; PAD (logit 0) where the catalogue has too few items. Computing it raises ConfigError where the
         teacher has no vectors.
     """
-    task = _LabelTask(ship(examples.sparkSession, bundle), config, teacher_id, seed, vectors)
-    return examples.select(*tables.columns("examples")).mapInArrow(task, tables.ddl(label_table(vectors)))
+    task = _LabelTask(ship(examples.sparkSession, bundle), config, teacher_id, seed, vectors, history_length)
+    columns = [*tables.columns("examples"), *({EARLIER} & set(examples.columns))]
+    return examples.select(*columns).mapInArrow(task, tables.ddl(label_table(vectors)))
 
 
 def label_table(vectors: bool) -> str:
@@ -67,6 +81,7 @@ class _LabelTask:
     teacher_id: str
     seed: int
     vectors: bool
+    history_length: int | None
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in rebatch(batches, self.config.batch_size):
@@ -74,10 +89,10 @@ class _LabelTask:
             positions_B = np.asarray(batch.column(tables.POSITION), np.int64)
             serving = self.shipped.load()
             answers, known_B = answer(serving, users)
-            candidates_BC, logits_BC = self._label(serving, answers, users, positions_B)
+            candidates_BC, logits_BC = self._label(serving, answers, users, positions_B, self._done(batch))
             rows = batch.num_rows
             columns = [
-                *batch.columns,
+                *self._kept(batch),
                 list_array(candidates_BC[:rows], pa.int32()),
                 list_array(logits_BC[:rows], pa.float32()),
                 pa.array([self.teacher_id] * rows, pa.string()),
@@ -86,16 +101,36 @@ class _LabelTask:
                 columns.append(list_array((user_vectors(answers) * known_B[:, None])[:rows], pa.float32()))
             yield pa.RecordBatch.from_arrays(columns, names=tables.columns(label_table(self.vectors)))
 
+    def _done(self, batch: pa.RecordBatch) -> Csr | None:
+        """What the users of a batch had done by then, padded as the batch is; None if nothing is masked."""
+        if not self.config.mask_history:
+            return None
+        done = from_padded(fixed_lists(batch, tables.HISTORY, np.int64))
+        if EARLIER in batch.schema.names:
+            done = joined(done, ragged_lists(batch.column(EARLIER)))
+        return pad_to(done, self.config.batch_size)
+
+    def _kept(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        """The columns of the examples, with the histories cut."""
+        columns = {name: batch.column(name) for name in tables.columns("examples")}
+        if self.history_length is not None:
+            history_BL = fixed_lists(batch, tables.HISTORY, np.int64)[:, -self.history_length :]
+            columns[tables.HISTORY] = list_array(history_BL, pa.int32())
+        return list(columns.values())
+
     def _label(
-        self, serving: "Serving", answers: "Answers", users: "UserBatch", positions_B: npt.NDArray[np.int64]
+        self,
+        serving: "Serving",
+        answers: "Answers",
+        users: "UserBatch",
+        positions_B: npt.NDArray[np.int64],
+        done: Csr | None,
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        history_BL, allowed_N = users.history.numpy(), serving.allowed_N_numpy
-        seen = _as_csr(history_BL) if self.config.mask_history else None
-        top_BK, top_scores_BK = answers.top(self.config.top_k, seen, allowed_N)
+        allowed_N = serving.allowed_N_numpy
+        top_BK, top_scores_BK = answers.top(self.config.top_k, done, allowed_N)
         keys_B = splitmix64(users.user_idx.numpy(), self.seed)
         keys_B[: len(positions_B)] = splitmix64(positions_B, keys_B[: len(positions_B)])
-        excluded = np.concatenate([top_BK, history_BL], axis=1) if self.config.mask_history else top_BK
-        tail_BS = sample_tail(keys_B, np.flatnonzero(allowed_N), excluded, self.config.tail)
+        tail_BS = sample_tail(keys_B, np.flatnonzero(allowed_N), top_BK, done, self.config.tail)
         tail_scores_BS = answers.scores_of(tail_BS)
         candidates_BC = np.concatenate([top_BK, tail_BS], axis=1).astype(np.int32)
         logits_BC = np.concatenate([top_scores_BK, tail_scores_BS], axis=1).astype(np.float32)
@@ -123,6 +158,7 @@ def sample_tail(
     keys_B: npt.NDArray[np.uint64],
     allowed: npt.NDArray[np.int64],
     excluded_BX: npt.NDArray[np.integer[Any]],
+    done: Csr | None,
     size: int,
 ) -> npt.NDArray[np.int32]:
     """Up to `size` distinct allowed items per row, uniform over those not excluded; PAD where draws ran out.
@@ -130,7 +166,8 @@ def sample_tail(
     Args:
         keys_B: one hash key per row; equal keys draw equal items.
         allowed: item_idx to draw from.
-        excluded_BX: items a row must not draw; PAD entries are ignored.
+        excluded_BX: a few items that a row must not draw; PAD entries are ignored.
+        done: any number of further ones.
     """
     rows = len(keys_B)
     if size == 0 or len(allowed) == 0:
@@ -147,13 +184,10 @@ def sample_tail(
     dropped = np.zeros_like(repeated)
     np.put_along_axis(dropped, order, repeated, axis=1)  # stable sort: excluded and earlier draws come first
     kept = ~dropped[:, excluded_BX.shape[1] :]
+    if done is not None:
+        kept &= ~contains(done, picks)
     slot = np.where(kept, np.cumsum(kept, axis=1) - 1, size)
     tail = np.full((rows, size + 1), tables.PAD, np.int64)
     inside = slot < size
     tail[np.nonzero(inside)[0], slot[inside]] = picks[inside]
     return tail[:, :size].astype(np.int32)
-
-
-def _as_csr(history_BL: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    present = history_BL != tables.PAD
-    return np.concatenate([[0], np.cumsum(present.sum(axis=1))]), history_BL[present]

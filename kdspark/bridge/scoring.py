@@ -19,7 +19,8 @@ from pyspark.sql import functions as F
 from kdspark import tables
 from kdspark.bridge.arrow import compact_lists, rebatch, user_batch
 from kdspark.bridge.shipping import Shipped, ship
-from kdspark.ranking.topk import select_rows, top_k
+from kdspark.ranking.ragged import pad_to, select_rows
+from kdspark.ranking.topk import top_k
 from kdspark.spark.lists import ragged_lists
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class _RankTask:
         encoded = perf_counter()
         seen = ragged_lists(batch.column(SEEN)) if self.with_seen else None
         if seen is not None:
-            seen = _pad_csr(seen, self.batch_size)
+            seen = pad_to(seen, self.batch_size)
         items_BK, scores_BK = answers.top(self.k, seen, serving.allowed_N_numpy, self.memory_mib)
         if not known_B.all():
             strangers = np.flatnonzero(~known_B)
@@ -134,11 +135,6 @@ def _popular(
     counts_N = serving.popularity_N_numpy.astype(np.float64)
     share_N = (counts_N / max(counts_N.sum(), 1.0)).astype(np.float32)
     return top_k(np.ones((rows, 1), np.float32), share_N[:, None], k, seen, serving.allowed_N_numpy, memory_mib)
-
-
-def _pad_csr(csr: tuple[Ints, Ints], rows: int) -> tuple[Ints, Ints]:
-    indptr, indices = csr
-    return np.concatenate([indptr, np.full(rows + 1 - len(indptr), indptr[-1])]), indices
 
 
 def _ranked(

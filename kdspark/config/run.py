@@ -14,7 +14,8 @@ class SoftLabelsConfig(Strict):
     """The teacher's answers per training position: its `top_k` items in order, then `tail` items sampled by hash.
 
     Args:
-        mask_history: leave the items of the position's own history out, so that the student learns to rank the rest.
+        mask_history: leave out what the user had done by the position, the items that its history has no place for
+            too, so that the student learns to rank the rest.
         scoring_inputs: how many times each user's whole history, which is what scoring will see, joins the positions.
             What came after it is unknown, so it teaches by soft labels alone: a transfer set without labels, as in
             Hinton et al. (2015), made of the very inputs that the student must answer. 0 for none.

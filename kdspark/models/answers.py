@@ -16,7 +16,8 @@ from torch import Tensor
 from kdspark.models.batch import UserBatch
 from kdspark.models.recommender import Recommender
 from kdspark.ranking.products import pair_scores
-from kdspark.ranking.topk import Csr, top_k, top_k_of_scores
+from kdspark.ranking.ragged import Csr
+from kdspark.ranking.topk import top_k, top_k_of_scores
 from kdspark.tables import PAD
 
 Floats = npt.NDArray[np.float32]

@@ -25,9 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kdspark.errors import ModelError
+from kdspark.ranking.ragged import Csr
 from kdspark.tables import ACCURACY
 
-Csr = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.integer[Any]]]
 PerUser = dict[str, npt.NDArray[np.float64]]
 
 NAMES = ACCURACY

@@ -22,12 +22,12 @@ import numpy.typing as npt
 
 from kdspark.errors import ModelError
 from kdspark.ranking.products import pair_scores, rounding_bound
+from kdspark.ranking.ragged import Csr, select_rows
 from kdspark.ranking.reservoir import Reservoir, encode
 from kdspark.ranking.tiles import USER_TILE, Given, Products, Source
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
-Csr = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.integer[Any]]]
 
 _SPARE = 16  # candidates beyond k: makes second scans rare
 _MISMATCH = "Check that the model folder and the tables belong together."
@@ -127,15 +127,6 @@ def _refine(
     rounded_up_B = np.nextafter(worst_B.astype(np.float32), np.float32(np.inf))
     proven_B = (rounded_up_B < scores_BK[:, -1]) | (error_B == 0) | (items_BX[:, -1] < 0)
     return items_BK, scores_BK, proven_B
-
-
-def select_rows(csr: Csr, rows: npt.NDArray[np.integer[Any]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The given rows of a CSR (indptr, indices)."""
-    indptr, indices = np.asarray(csr[0], np.int64), np.asarray(csr[1], np.int64)
-    lengths = np.diff(indptr)[rows]
-    ends = np.cumsum(lengths)
-    places = np.arange(lengths.sum()) + np.repeat(indptr[rows] - (ends - lengths), lengths)
-    return np.concatenate([[0], ends]), indices[places]
 
 
 def _offer(reservoir: Reservoir, scores_TM: Floats, first: int, buffer: npt.NDArray[np.bool_]) -> None:

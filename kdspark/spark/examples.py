@@ -33,27 +33,30 @@ def build_examples(events: "DataFrame", users: "DataFrame", config: ExamplesConf
     return positions.join(features, tables.USER_IDX).select(*tables.columns("examples"))
 
 
-def scoring_inputs(users: "DataFrame", config: ExamplesConfig, copies: int) -> "DataFrame":
+def scoring_inputs(users: "DataFrame", max_targets: int, copies: int) -> "DataFrame":
     """What scoring will see, as rows of table "examples" without targets; users without a history have none.
 
     Args:
-        users: table "users" of the scope.
-        config: the lengths of the examples they join.
+        users: table "users" of the scope; the rows have its histories.
+        max_targets: of the examples they join.
         copies: rows per user; each has a position of its own, beyond the user's last event.
     """
-    items = F.filter(tables.HISTORY, lambda item: item != tables.PAD)
-    latest = F.slice(items, F.greatest(F.lit(1), F.size(items) - config.history_length + 1), config.history_length)
     copy = F.explode(F.sequence(F.lit(0), F.lit(copies - 1))).alias("copy")
-    rows = users.filter(F.size(items) > 0).select("*", copy)
+    rows = users.filter(F.exists(tables.HISTORY, lambda item: item != tables.PAD)).select("*", copy)
     return rows.select(
         tables.USER_IDX,
         (F.col(tables.N_EVENTS) + F.col("copy")).cast("int").alias(tables.POSITION),
-        padded(latest, config.history_length).alias(tables.HISTORY),
-        F.array_repeat(F.lit(tables.PAD), config.max_targets).alias(tables.TARGETS),
+        tables.HISTORY,
+        F.array_repeat(F.lit(tables.PAD), max_targets).alias(tables.TARGETS),
         tables.CODES,
         tables.NUMBERS,
         tables.VECTOR,
     )
+
+
+def widened(rows: "DataFrame", history_length: int) -> "DataFrame":
+    """Rows of table "examples" with histories padded to so many places."""
+    return rows.withColumn(tables.HISTORY, padded(F.col(tables.HISTORY), history_length))
 
 
 def _sequences(events: "DataFrame", reach: int) -> "DataFrame":

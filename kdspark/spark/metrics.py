@@ -20,7 +20,8 @@ from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.ranking.beyond import Catalogue, list_metrics
-from kdspark.ranking.metrics import NAMES, Csr, PerUser, user_metrics
+from kdspark.ranking.metrics import NAMES, PerUser, user_metrics
+from kdspark.ranking.ragged import Csr
 from kdspark.spark.files import ship_file
 from kdspark.spark.lists import ragged_lists
 

@@ -4,10 +4,14 @@ from collections.abc import Callable
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import functions as F
+
 from kdspark import tables
 from kdspark.bridge.labels import label_examples, label_table
+from kdspark.bridge.prepared import splits_of
 from kdspark.config import DistillConfig
-from kdspark.spark.examples import scoring_inputs
+from kdspark.spark.earlier import with_earlier
+from kdspark.spark.examples import scoring_inputs, widened
 from kdspark.spark.io import read_table, training_files, write_table
 from kdspark.stages import prepare, teacher
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
@@ -60,19 +64,22 @@ def _build(task: Task, scope: Scope, answering: str, distill: DistillConfig) -> 
     config = night.config.soft_labels
     examples, rows = _inputs(task, scope)
     # A layout fixed by the data alone: the same files, in the same order, whatever the number of cores.
-    laid_out = examples.repartition(training_files(rows), tables.USER_IDX).sortWithinPartitions(
-        tables.USER_IDX, tables.POSITION
+    laid_out = (
+        _with_earlier(task, scope, examples)
+        .repartition(training_files(rows), tables.USER_IDX)
+        .sortWithinPartitions(tables.USER_IDX, tables.POSITION)
     )
+    kept = night.config.data.examples.history_length
     vectors, counted, teacher_id = distill.reads_user_vectors, {}, ""
     for table, bundle in zip(tables_of(distill), teacher.bundles(task.inputs[answering], distill), strict=True):
         teacher_id = str(read_json(bundle / "model.json")["sha256"])[:16]
-        labelled = label_examples(laid_out, bundle, config, teacher_id, night.config.seed, vectors)
+        labelled = label_examples(laid_out, bundle, config, teacher_id, night.config.seed, vectors, kept)
         counted[table] = write_table(labelled, label_table(vectors), task.out / table)
     return Outcome(rows=counted, facts={"teacher_id": teacher_id})
 
 
 def _inputs(task: Task, scope: Scope) -> tuple["DataFrame", int]:
-    """What is labelled, and how many rows that is at most."""
+    """What is labelled, with histories as long as scoring's or the examples', and how many rows that is at most."""
     night, prepared = task.night, task.inputs[prepare.NAME]
     config, counts = night.config.soft_labels, read_json(prepared / "manifest.json")["rows"]
     frames, rows = [], 0
@@ -81,6 +88,21 @@ def _inputs(task: Task, scope: Scope) -> tuple["DataFrame", int]:
         rows += int(counts[f"examples_{scope}"])
     if config.scoring_inputs:
         users = read_table(night.spark, prepared / f"users_{scope}")
-        frames.append(scoring_inputs(users, night.config.data.examples, config.scoring_inputs))
+        frames.append(scoring_inputs(users, night.config.data.examples.max_targets, config.scoring_inputs))
         rows += config.scoring_inputs * int(counts[f"users_{scope}"])
-    return reduce(lambda one, other: one.unionByName(other), frames), rows
+    length = _history_length(night)
+    return reduce(lambda one, other: one.unionByName(other), (widened(frame, length) for frame in frames)), rows
+
+
+def _with_earlier(task: Task, scope: Scope, examples: "DataFrame") -> "DataFrame":
+    """What is labelled, with what the histories leave out where that is not to be answered."""
+    night, prepared = task.night, task.inputs[prepare.NAME]
+    if not night.config.soft_labels.mask_history:
+        return examples
+    events = read_table(night.spark, prepared / "interactions").filter(F.col(tables.SPLIT).isin(splits_of(scope)))
+    users = read_table(night.spark, prepared / f"users_{scope}")
+    return with_earlier(examples, events, users, _history_length(night), night.config.data.examples.kind)
+
+
+def _history_length(night: Night) -> int:
+    return max(night.config.data.examples.history_length, night.config.data.features.history_length)

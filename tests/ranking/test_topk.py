@@ -1,7 +1,5 @@
 """The kernel against a brute-force oracle: float64 products, lexsort, masks as dense matrices."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +7,7 @@ from hypothesis import strategies as st
 
 from kdspark.errors import ModelError
 from kdspark.ranking import tiles, topk
-from kdspark.ranking.topk import select_rows, top_k, top_k_of_scores
+from kdspark.ranking.topk import top_k, top_k_of_scores
 
 
 def oracle(users, items, k, seen=None, allowed=None):
@@ -165,14 +163,6 @@ def test_what_float32_confuses_is_ordered_by_the_true_scores(monkeypatch):
     again, same = top_k(users, items, 25)
     np.testing.assert_array_equal(again, expected)
     np.testing.assert_array_equal(same, scores)
-
-
-@settings(max_examples=50)
-@given(st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size=6), st.randoms())
-def test_select_rows(lists, random):
-    rows = [random.randrange(len(lists)) for _ in range(4)]
-    indptr, indices = select_rows(csr(lists), np.array(rows))
-    assert [indices[a:b].tolist() for a, b in pairwise(indptr)] == [lists[r] for r in rows]
 
 
 def test_a_user_who_has_seen_everything_gets_padding_and_costs_the_others_nothing():

@@ -4,10 +4,11 @@ import pytest
 
 from kdspark import tables
 from kdspark.config import ExamplesConfig
-from kdspark.spark.examples import build_examples, scoring_inputs
+from kdspark.spark.examples import build_examples, scoring_inputs, widened
 from tests.spark.logs import events, tie_hashes
 
 PAD = tables.PAD
+CONFIG = ExamplesConfig()
 
 
 def users(spark, n):
@@ -66,16 +67,14 @@ def test_set_by_hand(spark):
     }
 
 
-@pytest.mark.parametrize("length", [2, 3, 6])
-def test_scoring_inputs_are_whole_histories_without_targets(spark, length):
+def test_scoring_inputs_are_whole_histories_without_targets(spark):
     histories = {1: [PAD, PAD, PAD, 7], 2: [9, 8, 7, 6], 3: [PAD] * 4}
     counts = spark.createDataFrame(
         [(user, 10 * user, history) for user, history in histories.items()],
         f"{tables.USER_IDX} INT, {tables.N_EVENTS} INT, {tables.HISTORY} ARRAY<INT>",
     )
-    config = ExamplesConfig(history_length=length, max_targets=2)
-    rows = scoring_inputs(users(spark, 4).join(counts, tables.USER_IDX), config, 3)
-    assert rows.dtypes == build_examples(events(spark, [(0, 1, 0), (0, 2, 1)]), users(spark, 1), config).dtypes
-    expected = {1: left([7], length), 2: left([9, 8, 7, 6][-length:], length)}
-    wanted = {(user, 10 * user + copy): (expected[user], [PAD, PAD]) for user in expected for copy in range(3)}
-    assert found(rows) == wanted
+    rows = scoring_inputs(users(spark, 4).join(counts, tables.USER_IDX), 2, 3)
+    assert rows.dtypes == build_examples(events(spark, [(0, 1, 0), (0, 2, 1)]), users(spark, 1), CONFIG).dtypes
+    for length in (4, 6):
+        wanted = {(user, 10 * user + copy): left(histories[user], length) for user in (1, 2) for copy in range(3)}
+        assert found(widened(rows, length)) == {key: (history, [PAD, PAD]) for key, history in wanted.items()}

@@ -30,3 +30,30 @@ def test_scoring_inputs_alone(spark: SparkSession, tmp_path: Path) -> None:
     assert np.stack([*labels[tables.HISTORY]]).tolist() == np.stack([*users[tables.HISTORY]]).tolist()
     assert (np.stack([*labels[tables.TARGETS]]) == tables.PAD).all()
     assert (np.stack([*labels[tables.CANDIDATES]]) != tables.PAD).all()
+
+
+def test_labels_do_not_depend_on_what_is_kept_of_a_history(spark: SparkSession, tmp_path: Path) -> None:
+    """The teacher reads what scoring reads, and answers nothing that its user did, even before that."""
+    config = tiny_config(
+        tmp_path,
+        teacher={"kind": "ease"},
+        student={"kind": "mf", "dim": 3, "training": {"epochs": 2}},
+        soft_labels={"top_k": 25, "tail": 2, "scoring_inputs": 1},
+    )
+    found = {}
+    for kept in (4, 2):
+        config["data"] |= {"features": {"history_length": 4}, "examples": {"history_length": kept, "max_positions": 3}}
+        runner = runner_of(spark, tmp_path / f"root-{kept}", config)
+        runner.run(stages_up_to("soft_labels", runner.stages))
+        labels = pd.read_parquet(runner.output("soft_labels") / "soft_labels")
+        labels = labels.sort_values([tables.USER_IDX, tables.POSITION])
+        events = pd.read_parquet(runner.output("prepare") / "interactions").query("split == 'train'")
+        found[kept] = [list(map(list, labels[name])) for name in (tables.CANDIDATES, tables.LOGITS, tables.HISTORY)]
+        items = events.sort_values("ts").groupby(tables.USER_IDX)[tables.ITEM_IDX].agg(list)
+        for row in labels.itertuples():
+            done = set(items[row.user_idx][: row.position])
+            assert len(done) > 4 or row.position <= 4
+            assert not done & set(row.candidates)
+            assert set(row.candidates) | done == {*range(25), tables.PAD}
+    assert found[4][:2] == found[2][:2]
+    assert [history[-2:] for history in found[4][2]] == found[2][2]

@@ -1,0 +1,38 @@
+"""What histories leave out, against brute force."""
+
+import pytest
+
+from kdspark import tables
+from kdspark.config import ExamplesConfig
+from kdspark.spark.earlier import EARLIER, with_earlier
+from kdspark.spark.examples import build_examples
+from tests.spark.logs import events, tie_hashes
+from tests.spark.test_examples import users
+
+LENGTH = 3
+LOGS = {user: [(user, (7 * n + user) % 23, n // 2) for n in range(count)] for user, count in enumerate((1, 3, 4, 9))}
+
+
+@pytest.mark.parametrize("kind", ["next_item", "set"])
+def test_history_and_what_it_leaves_out_are_all_that_a_user_did(spark, kind):
+    rows = [row for log in LOGS.values() for row in log]
+    hashes = tie_hashes(spark, rows)
+    ordered = {
+        user: [item for _, item, _ in sorted(log, key=lambda row: (row[2], -hashes[row[:2]]))]
+        for user, log in LOGS.items()
+    }
+    counts = spark.createDataFrame([(u, len(log)) for u, log in LOGS.items()], f"{tables.USER_IDX} INT, n_events INT")
+    log, features = events(spark, rows, 3), users(spark, 4).join(counts, tables.USER_IDX)
+    examples = build_examples(log, features, ExamplesConfig(kind=kind, history_length=LENGTH))
+
+    found = with_earlier(examples, log, features, LENGTH, kind).collect()
+    assert found
+    longest = 0
+    for row in found:
+        items = ordered[row.user_idx]
+        by_then = len(items) if kind == "set" else row.position
+        kept = [item for item in row.history if item != tables.PAD]
+        assert (row[EARLIER] or []) + kept == items[:by_then]
+        assert row[EARLIER] is None or len(row[EARLIER]) > 0
+        longest = max(longest, len(row[EARLIER] or []))
+    assert longest == (6 if kind == "set" else 5)
