@@ -133,9 +133,9 @@ def _train(job: Job) -> dict[str, Any]:
     feed = feed_of([*map(Path, job.easier), folder], columns + label_columns(loss), loss, config.training, job.seed)
     _require_step_memory(config, objective, feed, source.n_items, device)
     validated = job.scope == "train" and source.has_validation
-    if loss.feedback is not None and not (validated or job.heard):
+    if loss.hears and not (validated or job.heard):
         raise TrainingError(
-            "`distill.lambda_schedule`: feedback goes by validations, and the split left no events for them.",
+            f"`distill.{loss.hears[0]}`: feedback goes by validations, and the split left no events for them.",
             "Choose a split that leaves some, or another schedule.",
         )
     kept = Snapshots(job.snapshots, Path(job.checkpoints), lambda folder: save_model(model, folder, job.extras))

@@ -67,6 +67,7 @@ from kdspark.config.run import (
 )
 from kdspark.config.schedules import (
     AgreementSchedule,
+    AgreementTemperature,
     CosineSchedule,
     FeedbackSchedule,
     LambdaSchedule,
@@ -80,6 +81,7 @@ __all__ = [
     "ALSConfig",
     "AgreementConfig",
     "AgreementSchedule",
+    "AgreementTemperature",
     "AssistantConfig",
     "BagConfig",
     "BagTrainingConfig",

@@ -152,10 +152,10 @@ class Config(Strict):
                     f"`{key}.hard_weight` {distill.hard_weight:g} weighs nothing with `soft_labels.positions: false`: "
                     "scoring inputs have no targets; set it to 0"
                 )
-            if distill.agreement is not None:
+            if distill.by_targets:
                 raise ValueError(
-                    f"`{key}.lambda_schedule`: agreement compares the teacher with a row's targets, which scoring "
-                    "inputs do not have, and `soft_labels.positions` is false; choose another schedule"
+                    f"`{key}.{distill.by_targets[0]}`: agreement compares the teacher with a row's targets, which "
+                    "scoring inputs do not have, and `soft_labels.positions` is false; choose another schedule"
                 )
         return self
 
@@ -205,14 +205,14 @@ class Config(Strict):
     def _schedules_have_something_to_go_by(self) -> "Config":
         masked = self.data.examples.kind == "set" and self.soft_labels.mask_history
         for _, _, key, distill in self._learners:
-            if distill.feedback is not None and not self.data.split.wants_validation:
+            if distill.hears and not self.data.split.wants_validation:
                 raise ValueError(
-                    f"`{key}.lambda_schedule`: feedback goes by validations, and this split leaves no events for them; "
-                    "give it some (`data.split`), or choose another schedule"
+                    f"`{key}.{distill.hears[0]}`: feedback goes by validations, and this split leaves no events for "
+                    "them; give it some (`data.split`), or choose another schedule"
                 )
-            if distill.agreement is not None and masked:
+            if distill.by_targets and masked:
                 raise ValueError(
-                    f"`{key}.lambda_schedule`: agreement compares the teacher with a row's targets, which "
+                    f"`{key}.{distill.by_targets[0]}`: agreement compares the teacher with a row's targets, which "
                     "`soft_labels.mask_history` takes out of its answers in `examples.kind: set`; choose another "
                     "schedule"
                 )

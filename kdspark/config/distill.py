@@ -7,7 +7,16 @@ from pydantic import Field, model_validator
 from kdspark.config.base import Strict
 from kdspark.config.curriculum import CurriculumConfig
 from kdspark.config.losses import LossConfig, OwnTopLossConfig
-from kdspark.config.schedules import AgreementSchedule, FeedbackSchedule, LambdaSchedule, TemperatureSchedule, repeated
+from kdspark.config.schedules import (
+    AgreementSchedule,
+    AgreementTemperature,
+    CosineSchedule,
+    FeedbackSchedule,
+    LambdaSchedule,
+    TemperatureSchedule,
+    WarmupSchedule,
+    repeated,
+)
 
 
 class OwnTopConfig(Strict):
@@ -128,9 +137,31 @@ class DistillConfig(Strict):
         return next((one for one in self.lambda_schedule if isinstance(one, AgreementSchedule)), None)
 
     @property
+    def agreement_temperature(self) -> AgreementTemperature | None:
+        """The schedule of the temperature by row, if there is one."""
+        return next((one for one in self.temperature_schedule if isinstance(one, AgreementTemperature)), None)
+
+    @property
+    def by_targets(self) -> list[str]:
+        """Which of the schedules go by a row's targets."""
+        found = {"lambda_schedule": self.agreement, "temperature_schedule": self.agreement_temperature}
+        return [name for name, schedule in found.items() if schedule is not None]
+
+    @property
     def feedback(self) -> FeedbackSchedule | None:
         """The schedule of lambda that every validation changes, if there is one."""
         return next((one for one in self.lambda_schedule if isinstance(one, FeedbackSchedule)), None)
+
+    @property
+    def feedback_temperature(self) -> FeedbackSchedule | None:
+        """The same of the temperature."""
+        return next((one for one in self.temperature_schedule if isinstance(one, FeedbackSchedule)), None)
+
+    @property
+    def hears(self) -> list[str]:
+        """Which of the schedules every validation changes."""
+        found = {"lambda_schedule": self.feedback, "temperature_schedule": self.feedback_temperature}
+        return [name for name, schedule in found.items() if schedule is not None]
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "DistillConfig":
@@ -182,7 +213,7 @@ class DistillConfig(Strict):
             if repeated(schedules):
                 raise ValueError(f"`{name}` holds one kind twice")
         for schedule in self.temperature_schedule:
-            if schedule.least == 0:
+            if isinstance(schedule, WarmupSchedule | CosineSchedule) and schedule.least == 0:
                 raise ValueError(
                     f"`temperature_schedule`: {schedule.kind} reaches 0, and nothing can be divided by that; set its "
                     f"`{'start' if schedule.start == 0 else 'end'}` above 0"

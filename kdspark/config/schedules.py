@@ -66,6 +66,21 @@ class AgreementSchedule(Strict):
     least: float = Field(0.5, ge=0, lt=1)
 
 
+class AgreementTemperature(Strict):
+    """A factor of the temperature per row: softer answers of a teacher that misses the row's targets.
+
+    Where the teacher gives the targets at least as much probability as in the mean row, the row keeps the temperature;
+    the less it gives them, the less is its first choice worth against the others, as in distillation with a
+    temperature for each instance (Li et al., AAAI 2023), here by a rule and not learned.
+
+    Args:
+        most: factor of a row whose targets the teacher gives no probability.
+    """
+
+    kind: Literal["agreement"] = "agreement"
+    most: float = Field(2.0, gt=1)
+
+
 class FeedbackSchedule(Strict):
     """A factor that every validation changes: up where the metric rose since the one before, down where it fell.
 
@@ -93,12 +108,14 @@ class FeedbackSchedule(Strict):
 LambdaSchedule = Annotated[
     Union[WarmupSchedule, CosineSchedule, AgreementSchedule, FeedbackSchedule], Field(discriminator="kind")
 ]
-TemperatureSchedule = Annotated[Union[WarmupSchedule, CosineSchedule], Field(discriminator="kind")]
+TemperatureSchedule = Annotated[
+    Union[WarmupSchedule, CosineSchedule, AgreementTemperature, FeedbackSchedule], Field(discriminator="kind")
+]
 TimeSchedule = Union[WarmupSchedule, CosineSchedule]
 """Those whose factor depends on the share of the training alone."""
 
 
-def repeated(schedules: Sequence[LambdaSchedule]) -> bool:
+def repeated(schedules: Sequence[LambdaSchedule | TemperatureSchedule]) -> bool:
     """Whether a kind is there twice."""
     kinds = [schedule.kind for schedule in schedules]
     return len(set(kinds)) < len(kinds)

@@ -32,6 +32,7 @@ class Context:
         mask_soft: whether it is out of the catalogue of the soft part; of a set's row, whose targets are its history,
             it is out there alone.
         progress: share of the training that is done.
+        temperature: of the step.
         teacher_items_NE: the teacher's item vectors.
         kept_BR: the student's highest items of the rows, found in the whole catalogue some epochs ago; PAD where fewer.
     """
@@ -44,6 +45,7 @@ class Context:
     mask_history: bool = True
     mask_soft: bool = True
     progress: float = 0.0
+    temperature: float = 1.0
     teacher_items_NE: Tensor | None = None
     kept_BR: Tensor | None = None
     _log_sums: dict[tuple[bool, float], Tensor] = field(default_factory=dict)
@@ -76,25 +78,31 @@ class Context:
         """The student's scores of the catalogue, -inf for history left out; None unless `catalogue`."""
         return self._mask((self.users_BD @ self.items_ND.T).float()) if self.catalogue else None
 
-    def log_sum(self, soft: bool = False, temperature: float = 1.0) -> Tensor:
+    def log_sum(self, soft: bool = False, temperature: float | Tensor = 1.0) -> Tensor:
         """log Z [B, 1] of the student's softmax over the catalogue.
 
         Args:
             soft: of the soft part, which leaves out what the user already did, if that will not come again.
-            temperature: divides the scores.
+            temperature: divides the scores; one for all rows, or one for each [B, 1].
         """
-        key = soft and self.mask_soft and not self.mask_history, temperature
+        apart = soft and self.mask_soft and not self.mask_history
+        if isinstance(temperature, Tensor):
+            return self._log_sum(apart, temperature)
+        key = apart, temperature
         if key not in self._log_sums:
             self._log_sums[key] = self._log_sum(*key)
         return self._log_sums[key]
 
-    def _log_sum(self, apart: bool, temperature: float) -> Tensor:
+    def _log_sum(self, apart: bool, temperature: float | Tensor) -> Tensor:
         """Of the soft part where that leaves out other items than the hard one, or of both."""
         kept = [self.batch.targets] if not apart else []
         kept += [] if self.batch.candidates is None else [self.batch.candidates]
         history_BL = self.batch.users.history
         if self.scores_BN is None:
             left_out_BL = history_BL if apart or self.mask_history else None
+            if isinstance(temperature, Tensor):
+                users_BD = self.users_BD / temperature
+                return catalogue_log_sum(users_BD, self.items_ND, left_out_BL, kept)
             return catalogue_log_sum(self.users_BD, self.items_ND, left_out_BL, kept, temperature)
         scores_BN = self.scores_BN
         if apart:

@@ -66,7 +66,8 @@ class ExampleObjective(Objective):
         self.top_k, self.mask_history, self.mask_soft = top_k, mask_history, mask_soft
         self.register_buffer("teacher_items_NE", teacher_items_NE, persistent=False)
         self.own_top = OwnTop(min(distill.kept, model.n_catalogue))
-        self.feedback = Feedback(distill.feedback) if distill.feedback is not None else None
+        heard = {"lambda": distill.feedback, "temperature": distill.feedback_temperature}
+        self.feedback = nn.ModuleDict({name: Feedback(rule) for name, rule in heard.items() if rule is not None})
         self.terms = nn.ModuleList(build_terms(_setting(model, distill, teacher_items_NE), seed))
 
     def forward(self, batch: ExampleBatch) -> dict[str, Tensor]:
@@ -115,8 +116,8 @@ class ExampleObjective(Objective):
             self.own_top.find((self._context(batch, items_ND, False) for batch in batches), rows)
 
     def hear(self, metric: float) -> None:
-        if self.feedback is not None:
-            self.feedback.hear(metric)
+        for rule in self.feedback.values():
+            cast(Feedback, rule).hear(metric)
 
     def scheduled(self) -> dict[str, float]:
         found = {LAMBDA: self._lambda()} if self.distill.lambda_schedule else {}
@@ -131,11 +132,13 @@ class ExampleObjective(Objective):
         return rows * self.model.n_catalogue * (softmax + ranking)
 
     def _lambda(self) -> float:
-        factor = self.feedback.factor if self.feedback is not None else 1.0
-        return lambda_at(self.distill, self.progress) * factor
+        return lambda_at(self.distill, self.progress) * self._heard("lambda")
 
     def _temperature(self) -> float:
-        return temperature_at(self.distill, self.progress)
+        return temperature_at(self.distill, self.progress) * self._heard("temperature")
+
+    def _heard(self, name: str) -> float:
+        return cast(Feedback, self.feedback[name]).factor if name in self.feedback else 1.0
 
     def _softmax_bytes(self) -> int:
         if reads_scores(self.training_config):
@@ -171,6 +174,7 @@ class ExampleObjective(Objective):
             self.mask_history,
             self.mask_soft,
             self.progress,
+            self._temperature(),
             self.teacher_items_NE,
         )
 

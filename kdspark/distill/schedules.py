@@ -1,4 +1,4 @@
-"""What lambda and the temperature are at a point of the training, and how rows and validations change lambda.
+"""What lambda and the temperature are at a point of the training, and how rows and validations change them.
 
 Legend: B rows, C candidates, T targets.
 """
@@ -28,7 +28,7 @@ def lambda_at(config: DistillConfig, progress: float) -> float:
 
 
 def temperature_at(config: DistillConfig, progress: float) -> float:
-    """The temperature when that share of the training is done."""
+    """The temperature when that share of the training is done, before what rows and validations make of it."""
     return config.temperature * _factor(config.temperature_schedule, progress)
 
 
@@ -60,12 +60,23 @@ def agreement_weights(probabilities_BC: Tensor, candidates_BC: Tensor, targets_B
         targets_BT: item_idx, PAD where a row has fewer.
         least: weight of a row whose targets have no probability.
     """
+    return least + (1 - least) * _agreement(probabilities_BC, candidates_BC, targets_BT)
+
+
+def agreement_temperatures(probabilities_BC: Tensor, candidates_BC: Tensor, targets_BT: Tensor, most: float) -> Tensor:
+    """Factors [B, 1] of rows' temperatures, from 1, where the teacher gives the targets at least as much as in the mean
+    row, to `most`, where it gives them nothing: most^(1 - min(1, p / mean(p))); arguments as in `agreement_weights`."""
+    missed_B = 1 - _agreement(probabilities_BC, candidates_BC, targets_BT).clamp(max=1)
+    return torch.full_like(missed_B, most).pow(missed_B).unsqueeze(1)
+
+
+def _agreement(probabilities_BC: Tensor, candidates_BC: Tensor, targets_BT: Tensor) -> Tensor:
+    """p / mean(p) [B]; 1 where there is nothing to compare."""
     counted_B = (targets_BT != PAD).any(dim=1) & (probabilities_BC > 0).any(dim=1)
     truth_B = (probabilities_BC * within(candidates_BC, targets_BT)).sum(dim=1) * counted_B
     mean = truth_B.sum() / counted_B.sum().clamp(min=1)
     relative_B = truth_B / mean.clamp(min=torch.finfo(truth_B.dtype).tiny)
-    weighed_B = counted_B & (mean > 0)
-    return torch.where(weighed_B, least + (1 - least) * relative_B, 1.0)
+    return torch.where(counted_B & (mean > 0), relative_B, 1.0)
 
 
 class Feedback(nn.Module):
@@ -79,7 +90,7 @@ class Feedback(nn.Module):
 
     @property
     def factor(self) -> float:
-        """What lambda is multiplied by."""
+        """What lambda, or the temperature, is multiplied by."""
         return float(self.get_buffer("state")[0])
 
     def hear(self, metric: float) -> None:

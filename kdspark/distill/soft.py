@@ -11,7 +11,7 @@ from torch import Tensor
 from kdspark.config import DistillConfig
 from kdspark.distill.context import Context
 from kdspark.distill.losses import entropy, kl_divergence, mean_of_rows
-from kdspark.distill.schedules import agreement_weights, temperature_at
+from kdspark.distill.schedules import agreement_temperatures, agreement_weights
 from kdspark.distill.scores import sample_items
 from kdspark.distill.targets import soft_targets
 from kdspark.models.gather import rows_of
@@ -21,17 +21,20 @@ from kdspark.tables import PAD
 
 def soft_loss(context: Context, config: DistillConfig, negatives: int) -> Tensor:
     """KL in nats, without lambda and T^2 (Hinton et al., 2015); the mean over rows with candidates, weighted where
-    lambda goes by agreement.
+    lambda, or the temperature of a row (by the square of its own factor), goes by agreement.
 
     Args:
         config: targets, temperature, and whether the student's softmax is over the candidates or the catalogue.
         negatives: items drawn to estimate the catalogue's softmax, 0 to score it whole.
     """
-    candidates_BC, temperature = context.candidates_BC, temperature_at(config, context.progress)
-    targets_BC = soft_targets(config, candidates_BC, context.logits_BC, context.top_k, temperature)
+    candidates_BC = context.candidates_BC
+    targets_BC, temperature = targets_of_step(context, config)
     weights_B = None
     if config.agreement is not None:
         weights_B = agreement_weights(targets_BC, candidates_BC, context.batch.targets, config.agreement.least)
+    if isinstance(temperature, Tensor):
+        own_B = (temperature / context.temperature).squeeze(1).square()
+        weights_B = own_B if weights_B is None else weights_B * own_B
     own_BC = context.candidate_scores_BC / temperature
     own_BC = own_BC.masked_fill(candidates_BC == PAD, -torch.inf)
     if config.candidates == "candidates":
@@ -46,7 +49,21 @@ def soft_loss(context: Context, config: DistillConfig, negatives: int) -> Tensor
     return mean_of_rows(losses_BC.sum(dim=1), targets_BC, weights_B) - entropy(targets_BC, weights_B)
 
 
-def _sampled_log_sum(context: Context, own_BC: Tensor, temperature: float, negatives: int, own_top: int) -> Tensor:
+def targets_of_step(context: Context, config: DistillConfig) -> tuple[Tensor, float | Tensor]:
+    """Soft targets [B, C], and the temperature that they have: the step's, or one for each row [B, 1]."""
+    arguments = config, context.candidates_BC, context.logits_BC, context.top_k
+    targets_BC = soft_targets(*arguments, context.temperature)
+    if config.agreement_temperature is None:
+        return targets_BC, context.temperature
+    most = config.agreement_temperature.most
+    factors_B1 = agreement_temperatures(targets_BC, context.candidates_BC, context.batch.targets, most)
+    temperature_B1 = context.temperature * factors_B1
+    return soft_targets(*arguments, temperature_B1), temperature_B1
+
+
+def _sampled_log_sum(
+    context: Context, own_BC: Tensor, temperature: float | Tensor, negatives: int, own_top: int
+) -> Tensor:
     """log Z of the catalogue without the history: of the candidates, the student's own top and the targets exactly, of
     the rest from a uniform sample.
 

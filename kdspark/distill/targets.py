@@ -13,12 +13,16 @@ from kdspark.tables import PAD
 
 
 def soft_targets(
-    config: DistillConfig, candidates_BC: Tensor, logits_BC: Tensor, top_k: int, temperature: float | None = None
+    config: DistillConfig,
+    candidates_BC: Tensor,
+    logits_BC: Tensor,
+    top_k: int,
+    temperature: float | Tensor | None = None,
 ) -> Tensor:
     """Probabilities [B, C] as the configuration says; PAD candidates get 0, a row of PAD sums to 0.
 
     Args:
-        temperature: that of the step, where a schedule moves it; None for the configured one.
+        temperature: that of the step, or of each row [B, 1], where a schedule moves it; None for the configured one.
     """
     if config.targets == "rank":
         return rank_targets(candidates_BC, top_k, config.rank_decay)
@@ -30,7 +34,7 @@ def soft_targets(
 
 
 def score_targets(
-    candidates_BC: Tensor, logits_BC: Tensor, temperature: float = 1.0, standardise: bool = False
+    candidates_BC: Tensor, logits_BC: Tensor, temperature: float | Tensor = 1.0, standardise: bool = False
 ) -> Tensor:
     """softmax(logits / T) over the candidates.
 

@@ -4,6 +4,7 @@ import pytest
 
 from kdspark.config import (
     AgreementSchedule,
+    AgreementTemperature,
     CosineSchedule,
     DistillConfig,
     FeedbackSchedule,
@@ -26,6 +27,16 @@ def test_without_schedules_there_are_none() -> None:
     config = parse_config(minimal()).distill
     assert config.lambda_schedule == config.temperature_schedule == []
     assert config.agreement is config.feedback is None
+    assert config.by_targets == config.hears == []
+
+
+def test_the_temperature_has_the_same_kinds() -> None:
+    kinds = "[{kind: warmup, start: 2}, {kind: cosine, end: 0.5}, {kind: agreement}, {kind: feedback}]"
+    config = parse_config(minimal(), [f"distill.temperature_schedule={kinds}"]).distill
+    assert (config.agreement_temperature, config.feedback_temperature) == (AgreementTemperature(), FeedbackSchedule())
+    assert (config.agreement, config.feedback) == (None, None)
+    assert config.by_targets == config.hears == ["temperature_schedule"]
+    assert DistillConfig.model_validate(config.model_dump(mode="json", by_alias=True)) == config
 
 
 def test_digests_tell_schedules_apart() -> None:
@@ -54,7 +65,8 @@ def test_digests_tell_schedules_apart() -> None:
         (["lambda_schedule=[{kind: feedback, up: 1, down: 1}]"], "nothing would move"),
         (["lambda_schedule=[{kind: feedback, most: 1, least: 1}]"], "nothing would move"),
         (["lambda_schedule=[{kind: cosine}, {kind: cosine, end: 2}]"], "`lambda_schedule` holds one kind twice"),
-        (["temperature_schedule=[{kind: agreement}]"], "`distill.temperature_schedule.0`"),
+        (["temperature_schedule=[{kind: agreement, least: 0.5}]"], "`distill.temperature_schedule.0.agreement.least`"),
+        (["temperature_schedule=[{kind: agreement, most: 1}]"], "`distill.temperature_schedule.0.agreement.most`"),
         (
             ["temperature_schedule=[{kind: warmup}]"],
             "warmup reaches 0, and nothing can be divided by that; set its `start`",
@@ -77,10 +89,11 @@ def test_the_temperature_of_a_loss_can_be_scheduled_without_lambda() -> None:
 
 def test_feedback_needs_validation_and_agreement_needs_targets_among_the_answers() -> None:
     split = "data.split={kind: provided, valid_fraction: 0, test: {paths: test.parquet}}"
-    with pytest.raises(ConfigError, match="leaves no events"):
-        parse_config(minimal(), [split, "distill.lambda_schedule=[{kind: feedback}]"])
     parse_config(minimal(), [split, "distill.lambda_schedule=[{kind: cosine}]"])
-    sets = ["data.examples.kind=set", "student={kind: mf}", "distill.lambda_schedule=[{kind: agreement}]"]
-    with pytest.raises(ConfigError, match="agreement compares the teacher"):
-        parse_config(minimal(), sets)
-    parse_config(minimal(), [*sets, "soft_labels.mask_history=false"])
+    for what in ("lambda", "temperature"):
+        with pytest.raises(ConfigError, match=rf"{what}_schedule`: feedback .* leaves no events"):
+            parse_config(minimal(), [split, f"distill.{what}_schedule=[{{kind: feedback}}]"])
+        sets = ["data.examples.kind=set", "student={kind: mf}", f"distill.{what}_schedule=[{{kind: agreement}}]"]
+        with pytest.raises(ConfigError, match=rf"{what}_schedule`: agreement compares the teacher"):
+            parse_config(minimal(), sets)
+        parse_config(minimal(), [*sets, "soft_labels.mask_history=false"])

@@ -298,6 +298,16 @@ def test_a_scheduled_step_is_that_of_its_plain_values(targets: str, candidates: 
     assert plain.scheduled() == {}
 
 
+def _row(batch: ExampleBatch, row: int) -> ExampleBatch:
+    return dataclasses.replace(
+        batch,
+        users=batch.users.take(slice(row, row + 1)),
+        targets=batch.targets[row : row + 1],
+        candidates=batch.candidates[row : row + 1],  # type: ignore[index]
+        logits=batch.logits[row : row + 1],  # type: ignore[index]
+    )
+
+
 @pytest.mark.parametrize("candidates", ["candidates", "catalogue"])
 def test_agreement_weighs_the_rows_of_the_soft_part_alone(candidates: str) -> None:
     """Row 0's target is the teacher's first, row 1's its second, row 2's none of its items, row 3 has no labels."""
@@ -307,14 +317,7 @@ def test_agreement_weighs_the_rows_of_the_soft_part_alone(candidates: str) -> No
     weighed = config.model_copy(update={"lambda_schedule": [AgreementSchedule(least=0.5)]})
     alone = []
     for row in range(3):
-        part = dataclasses.replace(
-            batch,
-            users=batch.users.take(slice(row, row + 1)),
-            targets=batch.targets[row : row + 1],
-            candidates=batch.candidates[row : row + 1],  # type: ignore[index]
-            logits=batch.logits[row : row + 1],  # type: ignore[index]
-        )
-        alone.append(ExampleObjective(model, config, FULL, 2)(part)["soft"])
+        alone.append(ExampleObjective(model, config, FULL, 2)(_row(batch, row))["soft"])
     p = torch.tensor([0.0, -1 / config.rank_decay]).softmax(0).tolist()
     mean = (p[0] + p[1]) / 3
     weights = [0.5 + 0.5 * p[0] / mean, 0.5 + 0.5 * p[1] / mean, 0.5]
@@ -332,4 +335,44 @@ def test_feedback_moves_lambda_and_its_state_is_part_of_the_objectives() -> None
     after = objective(rows())
     torch.testing.assert_close(after["loss"] - before["loss"], before["soft"])
     assert objective.scheduled() == {"lambda": 3.0}
-    assert objective.state_dict()["feedback.state"].tolist() == [1.5, 0.2]
+    assert objective.state_dict()["feedback.lambda.state"].tolist() == [1.5, 0.2]
+
+
+@pytest.mark.parametrize("targets", ["rank", "score"])
+@pytest.mark.parametrize("candidates", ["candidates", "catalogue"])
+@pytest.mark.parametrize("negatives", [0, 5])
+def test_agreement_gives_rows_temperatures_of_their_own(targets: str, candidates: str, negatives: int) -> None:
+    """A row that the teacher gets right keeps T = 2, one that it misses has twice that, and four times the weight."""
+    model, batch = zoo.ZOO["bag"](), rows()
+    batch = dataclasses.replace(batch, targets=torch.tensor([[1], [8], [5], [6]]))
+    common = {"targets": targets, "candidates": candidates, "losses": [{"kind": "rce"}]}
+    common |= {"lambda": 1.0, "hard_weight": 0}
+    training = TrainingConfig(negatives=negatives)
+    schedule = {"temperature_schedule": [{"kind": "agreement", "most": 2.0}]}
+    objective = ExampleObjective(model, distill(**common, **schedule, temperature=2.0), training, 2)
+    torch.manual_seed(0)
+    found = objective(batch)
+    expected = {"soft": [], "rce": []}
+    for row, temperature in ((0, 2.0), (1, 4.0), (2, 4.0)):
+        part = _row(batch, row)
+        alone = ExampleObjective(model, distill(**common, temperature=temperature), training, 2)
+        torch.manual_seed(0)
+        parts = alone(part)
+        expected["soft"].append(parts["soft"] * (temperature / 2) ** 2)
+        expected["rce"].append(parts["rce"])
+    torch.testing.assert_close(found["soft"], sum(expected["soft"]) / 3)
+    torch.testing.assert_close(found["loss"], 4 * found["soft"] + found["rce"])
+    if not negatives:
+        torch.testing.assert_close(found["rce"], sum(expected["rce"]) / 3)
+    assert objective.scheduled() == {"temperature": 2.0}
+
+
+def test_feedback_moves_the_temperature() -> None:
+    schedules = {name: [{"kind": "feedback", "up": 1.5}] for name in ("lambda_schedule", "temperature_schedule")}
+    config = distill(**{"lambda": 2.0}, temperature=2.0, **schedules)
+    objective = ExampleObjective(zoo.ZOO["bag"](), config, FULL, 2)
+    for metric in (0.1, 0.2):
+        objective.hear(metric)
+    assert objective.scheduled() == {"lambda": 3.0, "temperature": 3.0}
+    plain = ExampleObjective(objective.model, distill(**{"lambda": 3.0}, temperature=3.0), FULL, 2)
+    torch.testing.assert_close(objective(rows()), plain(rows()))

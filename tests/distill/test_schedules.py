@@ -11,6 +11,7 @@ from kdspark.config import CosineSchedule, DistillConfig, FeedbackSchedule, Warm
 from kdspark.distill.schedules import (
     Feedback,
     adjusted,
+    agreement_temperatures,
     agreement_weights,
     lambda_at,
     temperature_at,
@@ -85,6 +86,15 @@ def test_a_teacher_that_is_never_right_weighs_all_rows_alike() -> None:
     assert agreement_weights(P, CANDIDATES, torch.full((5, 2), 1), 0.2).tolist() == [1.0] * 5
 
 
+def test_rows_that_the_teacher_misses_are_softer() -> None:
+    """p / mean(p) is 1.5, 0, -, 1.5, -; of a row with half the mean, the square root of 4."""
+    found = agreement_temperatures(P, CANDIDATES, TARGETS, 4.0)
+    torch.testing.assert_close(found, torch.tensor([[1.0], [4.0], [1.0], [1.0], [1.0]]))
+    p, targets = torch.tensor([[0.75, 0.25], [0.25, 0.75]]), torch.tensor([[1], [1]])
+    found = agreement_temperatures(p, torch.tensor([[1, 2], [1, 2]]), targets, 4.0)
+    torch.testing.assert_close(found, torch.tensor([[1.0], [2.0]]))
+
+
 @given(seed=st.integers(0, 1000), least=st.floats(0, 0.99), width=st.integers(1, 4))
 def test_weights_have_mean_1_keep_the_least_and_follow_the_probability(seed: int, least: float, width: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -97,6 +107,9 @@ def test_weights_have_mean_1_keep_the_least_and_follow_the_probability(seed: int
     assert float(weights.min()) >= least - 1e-6
     order = truth.argsort(stable=True)
     assert bool((weights[order].diff() >= -1e-6).all())
+    factors = agreement_temperatures(p, candidates, targets, 1 + least + 0.01)[:, 0]
+    assert 1 <= float(factors.min()) <= float(factors.max()) <= 1.01 + least + 1e-5
+    assert bool((factors[order].diff() <= 1e-6).all())
 
 
 RULE = FeedbackSchedule(up=1.5, down=0.5, least=0.4, most=2.0)

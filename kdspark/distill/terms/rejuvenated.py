@@ -11,8 +11,7 @@ from kdspark.config import RCEConfig
 from kdspark.distill.context import Context
 from kdspark.distill.losses import closure_counts, draw_closure, rejuvenated_cross_entropy, within
 from kdspark.distill.losses.sampling import take
-from kdspark.distill.schedules import temperature_at
-from kdspark.distill.targets import soft_targets
+from kdspark.distill.soft import targets_of_step
 from kdspark.distill.terms.term import Setting, Term
 from kdspark.tables import PAD
 
@@ -33,8 +32,7 @@ class RejuvenatedTerm(Term):
 
     def forward(self, context: Context) -> Tensor:
         config, top_BK = self.config, context.candidates_BC[:, : context.top_k]
-        temperature = temperature_at(self.distill, context.progress)
-        targets_BC = soft_targets(self.distill, context.candidates_BC, context.logits_BC, context.top_k, temperature)
+        targets_BC, temperature = targets_of_step(context, self.distill)
         scores_BK = context.candidate_scores_BC[:, : context.top_k]
         highest_BR, highest_scores_BR = context.highest(config.kept, config.pool, config.refresh > 0)
         own_BM = highest_BR[:, : config.top]
@@ -54,7 +52,7 @@ class RejuvenatedTerm(Term):
             config.beta,
         )
 
-    def _competitors(self, context: Context, items_BO: Tensor, top_BK: Tensor, temperature: float) -> Tensor:
+    def _competitors(self, context: Context, items_BO: Tensor, top_BK: Tensor, temperature: float | Tensor) -> Tensor:
         """Scores of the items that are not in the teacher's top; -inf for the others."""
         outside_BO = (items_BO != PAD) & ~within(items_BO, top_BK)
         scores_BO = context.scores(items_BO) / temperature

@@ -14,11 +14,15 @@ from kdspark.distill.terms import Term
 from kdspark.tables import PAD
 from tests.distill.terms import steps
 
-OWN, REACH = 6, 15
+OWN, REACH, T = 6, 15, 2.0
+
+
+def _context(*step: Any, **values: Any) -> Context:
+    return steps.context(*step, temperature=T, **values)
 
 
 def _term(**values: Any) -> Term:
-    return steps.term("rce", top=OWN, reach=REACH, samples=REACH, beta=1.5, distill={"temperature": 2.0}, **values)
+    return steps.term("rce", top=OWN, reach=REACH, samples=REACH, beta=1.5, distill={"temperature": T}, **values)
 
 
 def _reference(context: Context, term: Term) -> Tensor:
@@ -35,8 +39,8 @@ def _reference(context: Context, term: Term) -> Tensor:
         shared, rest = [i for i in top if i in own], [i for i in top if i not in own]
         above = {j for j in reach if any(scores[row, j] > scores[row, i] for i in rest)}
         gamma = math.exp(-1.5 * len(shared) / len(top))
-        first = _cross_entropy(scores[row] / 2, p, shared, own)
-        second = _cross_entropy(scores[row] / 2, p, [i for i in top if i in rest or i in above], above | set(rest))
+        first = _cross_entropy(scores[row] / T, p, shared, own)
+        second = _cross_entropy(scores[row] / T, p, [i for i in top if i in rest or i in above], above | set(rest))
         losses.append((1 - gamma) * first + gamma * second)
     return torch.stack(losses).mean()
 
@@ -53,7 +57,7 @@ def _cross_entropy(scores_N: Tensor, p: dict[int, float], targets: list[int], cl
 @pytest.mark.parametrize("seed", range(4))
 def test_the_whole_catalogue_row_by_row(seed: int, catalogue: bool) -> None:
     term = _term()
-    context = steps.context(steps.batch(seed), *steps.vectors(seed + 10), catalogue=catalogue)
+    context = _context(steps.batch(seed), *steps.vectors(seed + 10), catalogue=catalogue)
     torch.testing.assert_close(term(context), _reference(context, term))
 
 
@@ -72,13 +76,13 @@ def test_tau_decides_whether_what_stands_above_the_most_is_drawn(tau: float, ste
     )
     users, items = torch.ones(steps.ROWS, 1), torch.arange(steps.ITEMS, dtype=torch.float32)[:, None] / 8
     term = steps.term("rce", top=1, reach=REACH, samples=1, tau=tau)
-    found = torch.stack([term(steps.context(rows, users, items)) for _ in range(12)])
+    found = torch.stack([term(_context(rows, users, items)) for _ in range(12)])
     assert (float(found.std()) < 1e-6) == steady
 
 
 def test_a_pool_of_everything_is_the_catalogue() -> None:
     term = _term(pool=steps.ITEMS)
-    context = steps.context(steps.batch(), *steps.vectors())
+    context = _context(steps.batch(), *steps.vectors())
     torch.testing.assert_close(term(context), _reference(context, term))
     assert not term.ranks_catalogue
     assert _term().ranks_catalogue
@@ -87,7 +91,7 @@ def test_a_pool_of_everything_is_the_catalogue() -> None:
 @pytest.mark.parametrize("catalogue", [True, False])
 def test_kept_items_that_are_still_the_highest_are_the_catalogue(catalogue: bool) -> None:
     term = _term(refresh=2)
-    context = steps.context(steps.batch(), *steps.vectors(), catalogue=catalogue)
+    context = _context(steps.batch(), *steps.vectors(), catalogue=catalogue)
     kept, _ = context.highest(REACH)
     context = dataclasses.replace(context, kept_BR=kept.flip(1))  # in no order any more
     torch.testing.assert_close(term(context), _reference(context, term))
@@ -96,8 +100,8 @@ def test_kept_items_that_are_still_the_highest_are_the_catalogue(catalogue: bool
 
 def test_the_highest_of_kept_items_and_candidates_by_todays_scores() -> None:
     rows = steps.batch()
-    earlier = steps.context(rows, *steps.vectors(7)).highest(5)[0]
-    context = steps.context(rows, *steps.vectors(), kept_BR=earlier)
+    earlier = _context(rows, *steps.vectors(7)).highest(5)[0]
+    context = _context(rows, *steps.vectors(), kept_BR=earlier)
     items, scores = context.highest(9, kept=True)
     today = (context.users_BD @ context.items_ND.T).detach()
     for row in range(steps.ROWS):
@@ -114,7 +118,7 @@ def test_pool_and_catalogue_never_hold_what_is_known_or_an_item_twice(pool: int,
     assert rows.candidates is not None
     rows.targets[1] = rows.candidates[1, 0]  # what the teacher recommends stays, though the user did it
     for masked in (True, False):
-        context = steps.context(rows, *steps.vectors(), catalogue=catalogue, mask_history=masked)
+        context = _context(rows, *steps.vectors(), catalogue=catalogue, mask_history=masked)
         items, scores = context.highest(steps.ITEMS, pool)
         for row in range(steps.ROWS):
             found = [item for item in items[row].tolist() if item != PAD]
@@ -130,5 +134,5 @@ def test_pool_and_catalogue_never_hold_what_is_known_or_an_item_twice(pool: int,
 
 def test_samples_and_reach_beyond_the_catalogue_do_no_harm() -> None:
     term = steps.term("rce", top=500, reach=500, samples=500)
-    found = term(steps.context(steps.batch(), *steps.vectors()))
+    found = term(_context(steps.batch(), *steps.vectors()))
     assert torch.isfinite(found.detach())
