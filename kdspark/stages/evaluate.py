@@ -76,6 +76,13 @@ def _build(task: Task) -> Outcome:
     return Outcome(rows={"per_user": evaluation.rows, "test_users": users}, facts={"run_id": comparison["run_id"]})
 
 
+def catalogue_of(prepared: Prepared, head_share: float) -> Catalogue:
+    """What metrics beyond accuracy, and those of the head and the tail, read of the items."""
+    items = load_items(prepared.items("train"))
+    counts_N = items.n_events.numpy()
+    return Catalogue(counts_N, items.codes.numpy(), items.vector.numpy(), head_items(counts_N, head_share))
+
+
 def truth_and_seen(interactions: "DataFrame", exclude_seen: bool) -> tuple["DataFrame", "DataFrame | None"]:
     """Table "truth" of the test events, and what lists leave out: items of train and valid, or None for nothing."""
     known = interactions.filter(F.col(tables.SPLIT).isin(tables.TRAIN, tables.VALID))
@@ -95,10 +102,7 @@ class _Evaluation:
         self.prepared = Prepared(task.inputs[prepare.NAME])
         self.models = list(compared_models(task, self.config))
         self.rows = 0
-        items = load_items(self.prepared.items("train"))
-        counts_N = items.n_events.numpy()
-        head_N = head_items(counts_N, self.config.evaluation.head_share)
-        self.catalogue = Catalogue(counts_N, items.codes.numpy(), items.vector.numpy(), head_N)
+        self.catalogue = catalogue_of(self.prepared, self.config.evaluation.head_share)
         self.catalogue.save(task.out / "catalogue.npz")
 
     def compare(self) -> Comparison:

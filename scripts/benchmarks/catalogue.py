@@ -38,16 +38,16 @@ def run(n_items: int = 1_000_000, repeats: int = 5) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     objectives = {name: _objective(n_items, *way) for name, way in _WAYS.items()}
     batch = _batch(n_items, generator)
-    refreshes, steps = [], {name: list[float]() for name in _WAYS}
+    refreshes, steps = ({name: list[float]() for name in _WAYS} for _ in range(2))
     for _ in range(repeats + 1):  # the first turn warms up
         for name, objective in objectives.items():
             if objective.refresh:
-                refreshes.append(_seconds(lambda objective=objective: objective.find_own_top([batch], _ROWS)))
+                refreshes[name].append(_seconds(lambda objective=objective: objective.find_own_top([batch], _ROWS)))
                 objective.train()
             steps[name].append(_seconds(lambda objective=objective: _step(objective, batch)))
     rows = []
     for name, objective in objectives.items():
-        found = median(refreshes[1:]) / objective.refresh if objective.refresh else 0.0
+        found = median(refreshes[name][1:]) / objective.refresh if objective.refresh else 0.0
         rows.append({"method": name, "step_seconds": median(steps[name][1:]), "refresh_seconds_per_step": found})
     full = rows[0]["step_seconds"]
     for row in rows:

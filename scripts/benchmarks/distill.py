@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 import yaml
 from nights import GROCERIES, ML100K, Log, night_of, ratio_lines, run_compared
-from stored import measure_stored
+from stored import measure_stored, tail_name
 
 from kdspark.config import Storage
 from kdspark.errors import ConfigError
@@ -226,7 +226,7 @@ def _row(model: dict[str, Any], comparison: dict[str, Any], method: str, seed: i
     curve = comparison["curves"].get(model["model"], [])
     tail = {row["label"]: row["metrics"] for row in model["slices"]["popularity"]}.get("tail", {})
     figures = {name: found["value"] for name, found in model["metrics"].items()}
-    figures |= {f"{name.split('@')[0]}_tail@{name.split('@')[1]}": found["value"] for name, found in tail.items()}
+    figures |= {tail_name(name): found["value"] for name, found in tail.items()}
     return {
         "method": method,
         "seed": seed,

@@ -17,10 +17,11 @@ from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.scoring import rank_users
 from kdspark.config import Storage
 from kdspark.models.storage import folder_bytes, store_as
+from kdspark.ranking.metrics import NAMES
 from kdspark.spark.io import read_table
-from kdspark.spark.metrics import per_user_metrics
+from kdspark.spark.metrics import TAIL, per_user_metrics
 from kdspark.stages import prepare, student
-from kdspark.stages.evaluate import truth_and_seen
+from kdspark.stages.evaluate import catalogue_of, truth_and_seen
 from kdspark.stages.runner import Runner
 from kdspark.workspace import read_json
 
@@ -43,7 +44,7 @@ def measure_stored(runner: Runner, storages: Sequence[Storage]) -> list[dict[str
         rows.append(
             {
                 "storage": storage,
-                "metrics": _metrics(runner, model, scratch / student.SERVING),
+                "metrics": _metrics(runner, model, scratch),
                 "params": facts["params"],
                 "bytes": folder_bytes(model),
                 "seconds": facts["seconds"],
@@ -53,16 +54,29 @@ def measure_stored(runner: Runner, storages: Sequence[Storage]) -> list[dict[str
     return rows
 
 
-def _metrics(runner: Runner, model: Path, bundle: Path) -> dict[str, float]:
+def _metrics(runner: Runner, model: Path, scratch: Path) -> dict[str, float]:
+    """Those of the tail are named `recall_tail@20`."""
     config, spark = runner.night.config, runner.night.spark
     prepared = Prepared(runner.output(prepare.NAME))
+    bundle, catalogue = scratch / student.SERVING, scratch / "catalogue.npz"
+    catalogue_of(prepared, config.evaluation.head_share).save(catalogue)
     serving_bundle(model, prepared.items("train"), prepared.items("train"), bundle)
     scoring, ks = config.scoring, config.evaluation.ks
     truth, seen = truth_and_seen(read_table(spark, prepared.interactions), scoring.exclude_seen)
     users = read_table(spark, prepared.users("train")).join(truth.select(tables.USER_IDX), tables.USER_IDX, "left_semi")
     ranked, _ = rank_users(users, seen, bundle, max(ks), scoring.batch_size, scoring.memory_mib)
-    per_user = per_user_metrics(ranked, truth, ks)
-    names = [name for name in per_user.columns if name != tables.USER_IDX]
-    means = per_user.agg(*(F.avg(name).alias(name) for name in names)).first()
+    per_user = per_user_metrics(ranked, truth, ks, catalogue)
+    names = {
+        name: tail_name(name.removeprefix(f"{TAIL}:")) if name.startswith(f"{TAIL}:") else name
+        for name in per_user.columns
+        if name.split("@")[0] in NAMES or name.startswith(f"{TAIL}:")
+    }
+    means = per_user.agg(*(F.avg(f"`{name}`").alias(shown) for name, shown in names.items())).first()
     assert means is not None
-    return {name: float(means[name]) for name in names}
+    return {shown: float(means[shown]) for shown in names.values() if means[shown] is not None}
+
+
+def tail_name(metric: str) -> str:
+    """What a metric is called where it counts the least popular items alone."""
+    name, k = metric.split("@")
+    return f"{name}_tail@{k}"

@@ -1,8 +1,6 @@
 """Benchmarks run for hours: every part must be a valid configuration before they start, and JSON what was promised."""
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -15,26 +13,15 @@ from kdspark.report.comparison import STUDENT, STUDENT_PLAIN, TEACHER
 from kdspark.stages.stage import Night
 from kdspark.workspace import parse_date, write_json
 
+ROOT = Path(__file__).parents[2]
 _METRICS = ("recall@10", "recall@20", "recall@50", "ndcg@10", "ndcg@20")
-FOLDER = Path(__file__).parents[2] / "scripts" / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def distill() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(FOLDER))
-    try:
-        import distill
-
-        yield distill
-    finally:
-        sys.path.remove(str(FOLDER))
 
 
 @pytest.mark.parametrize("name", ["distill-filmtrust", "distill-groceries"])
 def test_logs_that_no_default_was_chosen_on_say_data_and_models_alone(
     distill: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(FOLDER.parents[1])
+    monkeypatch.chdir(ROOT)
     config = load_config(distill.BENCHES[name].log.config, [])
     said = yaml.safe_load(Path(distill.BENCHES[name].log.config).read_text())
     assert {*said} == {"name", "data", "teacher", "student"}, "a section beyond data and models says how they learn"
@@ -45,7 +32,7 @@ def test_logs_that_no_default_was_chosen_on_say_data_and_models_alone(
 
 @pytest.mark.parametrize("name", ["distill-ml100k", "distill-games", "distill-gowalla"])
 def test_every_part_is_a_valid_configuration(distill: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(FOLDER.parents[1])
+    monkeypatch.chdir(ROOT)
     bench = distill.BENCHES[name]
     parts = [part for part in distill.PARTS if part == "main" or part in distill._read(bench.variants)]
     found = [*distill._variants(bench, parts)]
@@ -57,7 +44,7 @@ def test_every_part_is_a_valid_configuration(distill: ModuleType, name: str, mon
 
 
 def test_nights_in_a_row_are_valid_and_in_order(distill: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(FOLDER.parents[1])
+    monkeypatch.chdir(ROOT)
     from warm import BENCHES  # found beside `distill`
 
     for bench in BENCHES.values():
@@ -71,7 +58,7 @@ def test_nights_in_a_row_are_valid_and_in_order(distill: ModuleType, monkeypatch
 
 
 def test_a_part_that_a_benchmark_does_not_have_is_named(distill: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(FOLDER.parents[1])
+    monkeypatch.chdir(ROOT)
     with pytest.raises(ConfigError, match="No part bytes, nothing in this benchmark"):
         list(distill._variants(distill.BENCHES["distill-games"], ["main", "bytes", "nothing"]))
 
@@ -112,7 +99,7 @@ def _comparison(ndcg: dict[str, float]) -> dict[str, object]:
 def test_json_has_rows_and_ratios_of_the_means_over_seeds(
     distill: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(FOLDER.parents[1])
+    monkeypatch.chdir(ROOT)
 
     class Ran:
         """A night's outputs, by seed."""

@@ -34,10 +34,14 @@ def hierarchical_topology(
 ) -> Tensor:
     """Topology among groups, plus topology within them: a small student need not know how all rows lie.
 
-    Hierarchical Topology Distillation, Kang et al. (KDD 2021): the mean over pairs of rows in the same group of the
-    squared differences of cosines, plus the mean over pairs (prototype, row), a prototype being the mean of its group's
-    rows; these pairs are the paper's choice Group(P, e). They sum, and hold the prototypes constant in published code;
-    here the student's prototypes carry a gradient, and neither level outweighs the other by its number of pairs.
+    Hierarchical Topology Distillation, Kang et al. (KDD 2021):
+
+        mean over (g, j) of (cos(S_g, s_j) - cos(T_g, t_j))^2
+        + mean over i != j of the same group of (cos(s_i, s_j) - cos(t_i, t_j))^2
+
+    S_g and T_g are prototypes, the means of the rows s_i and t_i of group g; the first pairs are the paper's choice
+    Group(P, e). They sum, and hold the prototypes constant in published code; here the student's prototypes carry a
+    gradient, and neither level outweighs the other by its number of pairs.
 
     Args:
         student_XD, teacher_XE: vectors of the same rows.

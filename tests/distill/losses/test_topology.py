@@ -111,3 +111,16 @@ def test_gradient_by_finite_differences_and_at_vectors_of_zero() -> None:
     assert torch.isfinite(zero.grad).all()
     alone = full_topology(_vectors(1, 3), teacher[:1])
     assert float(alone) == 0
+
+
+def test_learned_groups_by_finite_differences() -> None:
+    """The choice of experts is drawn, so each evaluation draws the same; the assignment to groups does not move."""
+    torch.manual_seed(0)
+    module = HierarchicalTopology(3, 4, 2, 1, 0.5).double()
+    teacher, present = _vectors(6, 4, 1), torch.tensor([True] * 5 + [False])
+
+    def loss(student: Tensor) -> Tensor:
+        torch.manual_seed(1)
+        return module([(student, teacher, present)], 1.0)
+
+    assert torch.autograd.gradcheck(loss, _vectors(6, 3).requires_grad_())
