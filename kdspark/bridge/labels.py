@@ -25,7 +25,7 @@ from kdspark.bridge.shipping import Shipped, ship
 from kdspark.config import SoftLabelsConfig
 from kdspark.errors import ConfigError
 from kdspark.ranking.hashing import splitmix64
-from kdspark.ranking.ragged import Csr, contains, from_padded, joined, pad_to
+from kdspark.ranking.ragged import Csr, contains, from_padded, joined, latest, pad_to
 from kdspark.spark.earlier import EARLIER
 from kdspark.spark.lists import ragged_lists
 
@@ -57,7 +57,8 @@ def label_examples(
         teacher_id: recorded in every row.
         seed: of the tail.
         vectors: add the teacher's vectors of the users; zeros for those it knows nothing of.
-        history_length: latest items of the histories that are kept; null for all that the teacher reads.
+        history_length: of what is kept: the latest items that the user had done, those in `earlier` too; null for the
+            histories as they are.
 
     Returns:
         A lazy, map-only frame with the schema of `label_table(vectors)`. Candidates hold the top-K in order, then
@@ -89,10 +90,12 @@ class _LabelTask:
             positions_B = np.asarray(batch.column(tables.POSITION), np.int64)
             serving = self.shipped.load()
             answers, known_B = answer(serving, users)
-            candidates_BC, logits_BC = self._label(serving, answers, users, positions_B, self._done(batch))
+            done = _done(batch)
+            masked = pad_to(done, self.config.batch_size) if self.config.mask_history else None
+            candidates_BC, logits_BC = self._label(serving, answers, users, positions_B, masked)
             rows = batch.num_rows
             columns = [
-                *self._kept(batch),
+                *self._kept(batch, done),
                 list_array(candidates_BC[:rows], pa.int32()),
                 list_array(logits_BC[:rows], pa.float32()),
                 pa.array([self.teacher_id] * rows, pa.string()),
@@ -101,21 +104,11 @@ class _LabelTask:
                 columns.append(list_array((user_vectors(answers) * known_B[:, None])[:rows], pa.float32()))
             yield pa.RecordBatch.from_arrays(columns, names=tables.columns(label_table(self.vectors)))
 
-    def _done(self, batch: pa.RecordBatch) -> Csr | None:
-        """What the users of a batch had done by then, padded as the batch is; None if nothing is masked."""
-        if not self.config.mask_history:
-            return None
-        done = from_padded(fixed_lists(batch, tables.HISTORY, np.int64))
-        if EARLIER in batch.schema.names:
-            done = joined(done, ragged_lists(batch.column(EARLIER)))
-        return pad_to(done, self.config.batch_size)
-
-    def _kept(self, batch: pa.RecordBatch) -> list[pa.Array]:
-        """The columns of the examples, with the histories cut."""
+    def _kept(self, batch: pa.RecordBatch, done: Csr) -> list[pa.Array]:
+        """The columns of the examples, with the histories that are kept."""
         columns = {name: batch.column(name) for name in tables.columns("examples")}
         if self.history_length is not None:
-            history_BL = fixed_lists(batch, tables.HISTORY, np.int64)[:, -self.history_length :]
-            columns[tables.HISTORY] = list_array(history_BL, pa.int32())
+            columns[tables.HISTORY] = list_array(latest(done, self.history_length), pa.int32())
         return list(columns.values())
 
     def _label(
@@ -136,6 +129,12 @@ class _LabelTask:
         logits_BC = np.concatenate([top_scores_BK, tail_scores_BS], axis=1).astype(np.float32)
         logits_BC[candidates_BC == tables.PAD] = 0.0
         return candidates_BC, logits_BC
+
+
+def _done(batch: pa.RecordBatch) -> Csr:
+    """What the users of a batch had done by then, oldest first."""
+    done = from_padded(fixed_lists(batch, tables.HISTORY, np.int64))
+    return joined(ragged_lists(batch.column(EARLIER)), done) if EARLIER in batch.schema.names else done
 
 
 def user_vectors(answers: "Answers") -> npt.NDArray[np.float32]:

@@ -43,6 +43,17 @@ def joined(one: Csr, other: Csr) -> tuple[Ints, Ints]:
     return np.concatenate([[0], np.cumsum(counts.sum(axis=1))]), items[np.argsort(rows, kind="stable")]
 
 
+def latest(csr: Csr, width: int) -> Ints:
+    """The last `width` entries of each list [B, width], padded on the left."""
+    lengths = np.diff(csr[0])
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    from_end = np.repeat(np.cumsum(lengths), lengths) - 1 - np.arange(len(rows))
+    kept = from_end < width
+    items_BL = np.full((len(lengths), width), PAD, np.int64)
+    items_BL[rows[kept], width - 1 - from_end[kept]] = _entries(csr)[kept]
+    return items_BL
+
+
 def contains(csr: Csr, items_BL: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
     """bool [B, L]: which of a row's own items are in its list."""
     listed = _entries(csr)

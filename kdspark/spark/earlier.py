@@ -20,12 +20,13 @@ def with_earlier(
     """Add `earlier` ARRAY<INT>, the items of a user's events by the row's position that its history does not hold.
 
     Only users with more events than a history has places are looked up; a list is no longer than what its user did.
+    Histories may be padded further.
 
     Args:
         rows: of table "examples".
         events: (user_idx, item_idx, ts) of the scope.
         users: table "users" of the scope.
-        history_length: of the rows.
+        history_length: places that a history has at least.
         kind: of the examples; the history of a "set" is the latest of all that the user did.
 
     Returns:
@@ -38,6 +39,6 @@ def with_earlier(
         F.transform(oldest_first, lambda pair: pair[tables.ITEM_IDX]).alias(_SEQUENCE)
     )
     by_then = F.size(_SEQUENCE) if kind == "set" else F.least(F.size(_SEQUENCE), F.col(tables.POSITION))
-    cut_off = by_then - history_length
+    cut_off = by_then - F.size(F.filter(tables.HISTORY, lambda item: item != tables.PAD))
     earlier = F.when(cut_off > 0, F.slice(_SEQUENCE, F.lit(1), cut_off)).alias(EARLIER)
     return rows.join(sequences, tables.USER_IDX, "left").select(*rows.columns, earlier)

@@ -1,5 +1,6 @@
 """soft_labels: a teacher's top-K and a sampled tail, with logits, for training positions and scoring inputs."""
 
+import math
 from collections.abc import Callable
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,7 @@ def _build(task: Task, scope: Scope, answering: str, distill: DistillConfig) -> 
         .repartition(training_files(rows), tables.USER_IDX)
         .sortWithinPartitions(tables.USER_IDX, tables.POSITION)
     )
-    kept = night.config.data.examples.history_length
+    kept = _kept_length(task, scope)
     vectors, counted, teacher_id = distill.reads_user_vectors, {}, ""
     for table, bundle in zip(tables_of(distill), teacher.bundles(task.inputs[answering], distill), strict=True):
         teacher_id = str(read_json(bundle / "model.json")["sha256"])[:16]
@@ -90,7 +91,7 @@ def _inputs(task: Task, scope: Scope) -> tuple["DataFrame", int]:
         users = read_table(night.spark, prepared / f"users_{scope}")
         frames.append(scoring_inputs(users, night.config.data.examples.max_targets, config.scoring_inputs))
         rows += config.scoring_inputs * int(counts[f"users_{scope}"])
-    length = _history_length(night)
+    length = max(_history_lengths(night))
     return reduce(lambda one, other: one.unionByName(other), (widened(frame, length) for frame in frames)), rows
 
 
@@ -101,8 +102,24 @@ def _with_earlier(task: Task, scope: Scope, examples: "DataFrame") -> "DataFrame
         return examples
     events = read_table(night.spark, prepared / "interactions").filter(F.col(tables.SPLIT).isin(splits_of(scope)))
     users = read_table(night.spark, prepared / f"users_{scope}")
-    return with_earlier(examples, events, users, _history_length(night), night.config.data.examples.kind)
+    return with_earlier(examples, events, users, min(_history_lengths(night)), night.config.data.examples.kind)
 
 
-def _history_length(night: Night) -> int:
-    return max(night.config.data.examples.history_length, night.config.data.features.history_length)
+def _kept_length(task: Task, scope: Scope) -> int:
+    """How many of the latest items a labelled row keeps; what a student's softmax shall leave out is among them.
+
+    Positions are rows of the examples. Without them a row stands for its user's whole history, and keeps all of it but
+    for users with more than four times the events of the mean one: so rows stay linear in the log.
+    """
+    config, least = task.night.config, task.night.config.data.examples.history_length
+    if config.soft_labels.positions:
+        return least
+    users = read_table(task.night.spark, task.inputs[prepare.NAME] / f"users_{scope}")
+    counts = users.filter(F.col(tables.N_EVENTS) > 0).agg(F.max(tables.N_EVENTS), F.avg(tables.N_EVENTS)).first()
+    assert counts is not None
+    return least if counts[0] is None else max(least, min(counts[0], math.ceil(4 * counts[1])))
+
+
+def _history_lengths(night: Night) -> tuple[int, int]:
+    """Of positions and of scoring inputs."""
+    return night.config.data.examples.history_length, night.config.data.features.history_length

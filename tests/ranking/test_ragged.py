@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdspark.ranking.ragged import contains, from_padded, joined, pad_to, select_rows
+from kdspark.ranking.ragged import contains, from_padded, joined, latest, pad_to, select_rows
 from kdspark.tables import PAD
 
 LISTS = st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size=6)
@@ -47,6 +47,13 @@ def test_from_padded(lists):
 def test_joined(pairs, cut):
     found = joined(csr([one for one, _ in pairs], cut), csr([other for _, other in pairs]))
     assert lists_of(found) == [one + other for one, other in pairs]
+
+
+@settings(max_examples=50)
+@given(LISTS, st.integers(0, 2), st.integers(1, 7))
+def test_latest(lists, cut, width):
+    found = latest(csr(lists, cut), width)
+    assert found.tolist() == [[PAD] * (width - len(one)) + one[-width:] for one in lists]
 
 
 @settings(max_examples=50)

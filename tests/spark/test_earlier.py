@@ -5,7 +5,7 @@ import pytest
 from kdspark import tables
 from kdspark.config import ExamplesConfig
 from kdspark.spark.earlier import EARLIER, with_earlier
-from kdspark.spark.examples import build_examples
+from kdspark.spark.examples import build_examples, widened
 from tests.spark.logs import events, tie_hashes
 from tests.spark.test_examples import users
 
@@ -13,8 +13,8 @@ LENGTH = 3
 LOGS = {user: [(user, (7 * n + user) % 23, n // 2) for n in range(count)] for user, count in enumerate((1, 3, 4, 9))}
 
 
-@pytest.mark.parametrize("kind", ["next_item", "set"])
-def test_history_and_what_it_leaves_out_are_all_that_a_user_did(spark, kind):
+@pytest.mark.parametrize(("kind", "wide"), [("next_item", LENGTH), ("next_item", 5), ("set", LENGTH)])
+def test_history_and_what_it_leaves_out_are_all_that_a_user_did(spark, kind, wide):
     rows = [row for log in LOGS.values() for row in log]
     hashes = tie_hashes(spark, rows)
     ordered = {
@@ -25,7 +25,7 @@ def test_history_and_what_it_leaves_out_are_all_that_a_user_did(spark, kind):
     log, features = events(spark, rows, 3), users(spark, 4).join(counts, tables.USER_IDX)
     examples = build_examples(log, features, ExamplesConfig(kind=kind, history_length=LENGTH))
 
-    found = with_earlier(examples, log, features, LENGTH, kind).collect()
+    found = with_earlier(widened(examples, wide), log, features, LENGTH, kind).collect()
     assert found
     longest = 0
     for row in found:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from pyspark.sql import SparkSession
 
 from kdspark import tables
@@ -32,13 +33,16 @@ def test_scoring_inputs_alone(spark: SparkSession, tmp_path: Path) -> None:
     assert (np.stack([*labels[tables.CANDIDATES]]) != tables.PAD).all()
 
 
-def test_labels_do_not_depend_on_what_is_kept_of_a_history(spark: SparkSession, tmp_path: Path) -> None:
+@pytest.mark.parametrize("positions", [True, False])
+def test_labels_do_not_depend_on_what_is_kept_of_a_history(
+    spark: SparkSession, tmp_path: Path, positions: bool
+) -> None:
     """The teacher reads what scoring reads, and answers nothing that its user did, even before that."""
     config = tiny_config(
         tmp_path,
         teacher={"kind": "ease"},
         student={"kind": "mf", "dim": 3, "training": {"epochs": 2}},
-        soft_labels={"top_k": 25, "tail": 2, "scoring_inputs": 1},
+        soft_labels={"top_k": 25, "tail": 2, "scoring_inputs": 1, "positions": positions},
     )
     found = {}
     for kept in (4, 2):
@@ -55,5 +59,8 @@ def test_labels_do_not_depend_on_what_is_kept_of_a_history(spark: SparkSession, 
             assert len(done) > 4 or row.position <= 4
             assert not done & set(row.candidates)
             assert set(row.candidates) | done == {*range(25), tables.PAD}
-    assert found[4][:2] == found[2][:2]
-    assert [history[-2:] for history in found[4][2]] == found[2][2]
+    if positions:  # these are read as they are kept
+        assert [history[-2:] for history in found[4][2]] == found[2][2]
+    else:  # rows stand for whole histories, and keep all of them
+        assert found[4] == found[2]
+        assert {len(history) for history in found[2][2]} == {6}
