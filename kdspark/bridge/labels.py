@@ -120,7 +120,7 @@ class _LabelTask:
         done: Csr | None,
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         allowed_N = serving.allowed_N_numpy
-        top_BK, top_scores_BK = answers.top(self.config.top_k, done, allowed_N)
+        top_BK, top_scores_BK = answers.top(self.config.top_k, done)
         keys_B = splitmix64(users.user_idx.numpy(), self.seed)
         keys_B[: len(positions_B)] = splitmix64(positions_B, keys_B[: len(positions_B)])
         tail_BS = sample_tail(keys_B, np.flatnonzero(allowed_N), top_BK, done, self.config.tail)

@@ -109,7 +109,7 @@ class _RankTask:
         seen = ragged_lists(batch.column(SEEN)) if self.with_seen else None
         if seen is not None:
             seen = pad_to(seen, self.batch_size)
-        items_BK, scores_BK = answers.top(self.k, seen, serving.allowed_N_numpy, self.memory_mib)
+        items_BK, scores_BK = answers.top(self.k, seen, self.memory_mib)
         if not known_B.all():
             strangers = np.flatnonzero(~known_B)
             rest = None if seen is None else select_rows(seen, strangers)

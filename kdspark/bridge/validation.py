@@ -15,7 +15,7 @@ from kdspark.bridge.items import load_items
 from kdspark.bridge.prepared import Prepared
 from kdspark.config import TrainingConfig
 from kdspark.errors import TrainingError
-from kdspark.models.answers import answer
+from kdspark.models.answers import Catalogue, answer
 from kdspark.models.recommender import Recommender
 from kdspark.models.storage import load_model
 from kdspark.ranking.hashing import splitmix64
@@ -47,12 +47,11 @@ def validator(prepared: Prepared, config: TrainingConfig, seed: int) -> Callable
         device = model.get_buffer("n_events").device
         total = 0.0
         with torch.inference_mode():
-            items_ND = model.encode_items().to(torch.float32)
-            allowed = model.allowed().cpu().numpy()
+            catalogue = Catalogue(model.encode_items().to(torch.float32), model.allowed())
             for start in range(0, len(rows), _BATCH):
                 part = slice(start, min(start + _BATCH, len(rows)))
-                answers = answer(model, batch.take(part).to(device), items_ND)
-                items_BK, _ = answers.top(config.valid_k, _rows(seen, part), allowed)
+                answers = answer(model, batch.take(part).to(device), catalogue)
+                items_BK, _ = answers.top(config.valid_k, _rows(seen, part), threads=torch.get_num_threads())
                 total += float(user_metrics(items_BK, _rows(truth, part), [config.valid_k])[name].sum())
         return total / len(rows)
 

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from kdspark.distill.context import Context
 from kdspark.errors import TrainingError
-from kdspark.models.answers import VectorAnswers
 from kdspark.models.memory import require_memory
+from kdspark.ranking.index import ItemIndex
+from kdspark.ranking.topk import top_k
 
 _KEY_BYTES = 8 + 8  # a row's key, and its place in the order of keys
 
@@ -38,7 +39,7 @@ class OwnTop:
         """Find the top of every row of these steps, in place of what was kept before.
 
         Args:
-            steps: the rows, encoded without gradients; their batches have keys.
+            steps: the rows, encoded without gradients, all with the same items; their batches have keys.
             rows: how many there are, at most.
 
         Raises:
@@ -51,10 +52,11 @@ class OwnTop:
         )
         self._items_QR = np.empty((rows, self.size), np.int32)
         keys_Q = np.empty(rows, np.int64)
-        done = 0
+        done, index = 0, None
         for context in steps:
             part = slice(done, done + len(context.batch))
-            keys_Q[part], self._items_QR[part] = _keys(context.batch.keys), exact_top(context, self.size)
+            index = index or ItemIndex(_numpy(context.items_ND))
+            keys_Q[part], self._items_QR[part] = _keys(context.batch.keys), exact_top(context, index, self.size)
             done = part.stop
         self._places_Q = np.argsort(keys_Q[:done], kind="stable")
         self._keys_Q = keys_Q[self._places_Q]
@@ -73,15 +75,22 @@ class OwnTop:
         return items_BR if keys_B is None else items_BR.to(keys_B.device)
 
 
-def exact_top(context: Context, size: int) -> npt.NDArray[np.int32]:
+def exact_top(context: Context, index: ItemIndex, size: int) -> npt.NDArray[np.int32]:
     """The `size` items [B, R] that the student scores highest, without known ones, as `Context.highest` finds them.
 
     Tile by tile, so that no scores of the catalogue are held; PAD where there are fewer.
+
+    Args:
+        index: of the context's items.
     """
-    users_BD, items_ND = (t.detach().float().cpu().numpy() for t in (context.users_BD, context.items_ND))
     known_BX = context.known_BX.cpu().numpy()
     starts = np.arange(len(known_BX) + 1, dtype=np.int64) * known_BX.shape[1]
-    return VectorAnswers(users_BD, items_ND).top(size, (starts, known_BX.ravel()))[0]
+    known = starts, known_BX.ravel()
+    return top_k(_numpy(context.users_BD), index, size, known, threads=torch.get_num_threads())[0]
+
+
+def _numpy(tensor: Tensor) -> npt.NDArray[np.float32]:
+    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
 
 
 def _keys(keys_B: Tensor | None) -> npt.NDArray[np.int64]:

@@ -5,13 +5,14 @@ Legend: B users, N items, D dims.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from kdspark.models.answers import Answers, answer
+from kdspark.models.answers import Answers, Catalogue, answer
 from kdspark.models.batch import UserBatch
 from kdspark.models.recommender import Recommender
 
@@ -36,7 +37,12 @@ class Serving:
 
     def answer(self, batch: UserBatch) -> Answers:
         """The batch's users, encoded."""
-        return answer(self.model, batch, self.items_ND)
+        return answer(self.model, batch, self.catalogue)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The items, prepared once for all batches."""
+        return Catalogue(self.items_ND, self.allowed_N)
 
     def encodable(self, batch: UserBatch) -> Tensor:
         """bool [B]: False where popularity should answer."""

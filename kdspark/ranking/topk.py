@@ -1,55 +1,66 @@
-"""Exact top-k by inner product: tiled matrix products, selection pruned by the k-th best score so far.
+"""Exact top-k by inner product: tiled matrix products, and a look at the few scores that may still matter.
 
-The one kernel behind soft labels, evaluation and nightly scoring. Items come in ascending item_idx, so a score enters
-a user's list only if it is strictly above that user's k-th best so far; that one comparison discards nearly all of a
-tile. What passes goes to a reservoir (see `kdspark.ranking.reservoir`).
+The one kernel behind soft labels, evaluation and nightly scoring. A user's limit, the least score that can still be
+among the k best, lies above nearly all of a tile: one comparison discards them, and what passes goes to a reservoir
+(`kdspark.ranking.compiled`), which raises the limit whenever it is full.
 
-Exactness. BLAS rounds an element differently in matrices of different shapes, on different processors, and on some
-even in different rows of one matrix. So float32 products only choose candidates, a few more than k; those are scored
-again in float64 (see `kdspark.ranking.products`) and ordered by that. The classic bound on the rounding error of an
-inner product (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1) proves that no other item belongs
-into the list; users for whom it proves nothing (items with equal vectors at the end of a list, say) are scanned again
-in float64. A user's list therefore depends neither on who shares the call nor on the machine. User vectors that come
-out of a network need the same care: encode batches of one fixed size.
+Exactness. Products are first computed roughly, in bfloat16 where the processor has it, else in float32, which BLAS
+rounds differently in matrices of different shapes, on different processors, and on some even in different rows of one
+matrix. How far such a score can be off is bounded (`kdspark.ranking.index`, `kdspark.ranking.products`); what by that
+bound may belong into the list is scored again in float64, rounded once, and ordered by that. Users whose scores lie too
+close together for it (equal items at the end of a list, say) are scanned again in float32, and then in float64. A
+user's list therefore depends neither on who shares the call nor on the machine. User vectors that come out of a network
+need the same care: encode batches of one fixed size.
 
-Legend: B users, T users of a tile, N items, M items of a tile, D dims, K list length, G groups.
+Legend: B users, T users of a tile, N items, M allowed items, W items of a tile, D dims, K list length.
 """
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from kdspark.errors import ModelError
-from kdspark.ranking.products import pair_scores, rounding_bound
+from kdspark.ranking.compiled import LOWEST, candidate_keys, collect, decode, first_limits, shrink
+from kdspark.ranking.index import Columns, ItemIndex, require_finite
 from kdspark.ranking.ragged import Csr, select_rows
-from kdspark.ranking.reservoir import Reservoir, encode
-from kdspark.ranking.tiles import USER_TILE, Given, Products, Source
+from kdspark.ranking.tiles import USER_TILE, Exact, Given, Halves, Products, Source, tile_width, tiles
 
 Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int32]
 
-_SPARE = 16  # candidates beyond k: makes second scans rare
+_GROUPS, _CAPACITY = 128, 256  # at least
+_BINS = 128
+_MANY_USERS = 64
+_FEW_DIMS = 4  # products of so few cost next to nothing in float64
+_LARGEST = 1e38  # of a product; above it float32 may overflow on the way
 _MISMATCH = "Check that the model folder and the tables belong together."
 
 
 def top_k(
     users_BD: npt.NDArray[np.floating[Any]],
-    items_ND: npt.NDArray[np.floating[Any]],
+    items: npt.NDArray[np.floating[Any]] | ItemIndex,
     k: int,
     seen: Csr | None = None,
     allowed_N: npt.NDArray[np.bool_] | None = None,
     memory_mib: int = 256,
-) -> tuple[npt.NDArray[np.int32], Floats]:
+    threads: int = 1,
+) -> tuple[Ints, Floats]:
     """The k best items of every user by users_BD @ items_ND.T, exact to the last bit of float32.
 
     Args:
-        users_BD, items_ND: vectors, taken as float32.
+        users_BD: vectors, taken as float32.
+        items: vectors [N, D], taken as float32, or an index of them, which spares their preparation.
         k: list length, at least 1; may exceed N.
         seen: items to leave out per user, as CSR (indptr [B+1], item_idx in any order); entries outside [0, N) are
             ignored. Costs time in proportion to its length only.
-        allowed_N: False leaves an item out for everyone.
-        memory_mib: bound of the score tile.
+        allowed_N: False leaves an item out for everyone; an index has been told.
+        memory_mib: bound of a thread's score tile.
+        threads: that share the users.
 
     Returns:
         items_BK int32, best first, ties by smaller item_idx, padded with -1 where fewer items remain;
@@ -59,15 +70,19 @@ def top_k(
         ModelError: a vector or a score is not finite, or the shapes do not fit.
     """
     users_BD = np.ascontiguousarray(users_BD, np.float32)
-    items_ND = np.ascontiguousarray(items_ND, np.float32)
-    _check(users_BD, items_ND, k, seen, allowed_N)
-    items_BX, rough_BX = _scan(Products(users_BD, items_ND, memory_mib), k + _SPARE, seen, allowed_N)
-    items_BK, scores_BK, proven_B = _refine(users_BD, items_ND, items_BX, rough_BX, k)
-    if not proven_B.all():
-        again = np.flatnonzero(~proven_B)
-        rest = None if seen is None else select_rows(seen, again)
-        exact = Products(users_BD[again], items_ND, memory_mib, np.float64)
-        items_BK[again], scores_BK[again] = _scan(exact, k, rest, allowed_N)
+    index = items if isinstance(items, ItemIndex) else _index(items, len(users_BD), allowed_N)
+    _check(users_BD, index, k, seen)
+    items_BK, scores_BK = _nothing(len(users_BD), k)
+    left = np.arange(len(users_BD))
+    for kind in _kinds(users_BD, index):
+        some_BD, rest = users_BD, seen
+        if len(left) < len(users_BD):
+            some_BD, rest = users_BD[left], None if seen is None else select_rows(seen, left)
+        scan = _Scan(kind(some_BD, index), k, rest, index.columns, memory_mib, (some_BD, index.allowed_MD))
+        items_BK[left], scores_BK[left], vague_B = scan.run(threads)
+        left = left[vague_B]
+        if not len(left):
+            break
     return items_BK, scores_BK
 
 
@@ -77,115 +92,144 @@ def top_k_of_scores(
     seen: Csr | None = None,
     allowed_N: npt.NDArray[np.bool_] | None = None,
     memory_mib: int = 256,
-) -> tuple[npt.NDArray[np.int32], Floats]:
+    threads: int = 1,
+) -> tuple[Ints, Floats]:
     """The k best items of every user by scores that are no inner products, taken as float32; otherwise as `top_k`."""
     scores_BN = np.ascontiguousarray(scores_BN, np.float32)
-    n_users, n_items = scores_BN.shape
-    _check_masks(n_users, n_items, k, seen, allowed_N)
-    _check_finite("row of scores", scores_BN)
-    return _scan(Given(scores_BN, memory_mib), k, seen, allowed_N)
-
-
-def _scan(
-    source: Source, k: int, seen: Csr | None, allowed_N: npt.NDArray[np.bool_] | None
-) -> tuple[npt.NDArray[np.int32], Floats]:
-    """The k best of every user by the scores of a source as they are."""
-    penalty_N = None if allowed_N is None or allowed_N.all() else np.where(allowed_N, 0, -np.inf).astype(np.float32)
-    items_BK = np.full((source.n_users, k), -1, np.int32)
-    scores_BK = np.full((source.n_users, k), -np.inf, np.float32)
-    above = np.empty(USER_TILE * source.width, np.bool_)
-    for start in range(0, source.n_users, USER_TILE):
-        rows = min(USER_TILE, source.n_users - start)
-        reservoir = Reservoir(USER_TILE, k)
-        reservoir.threshold_B[rows:] = np.inf  # padding wants no items
-        masked = _SeenTile(seen, start, rows, source.n_items)
-        for first, scores_TM in source.tiles(start, rows):
-            if penalty_N is not None:
-                scores_TM += penalty_N[first : first + scores_TM.shape[1]]
-            masked.apply(scores_TM, first)
-            _offer(reservoir, scores_TM, first, above)
-        best_items, best_scores = reservoir.best()
-        items_BK[start : start + rows], scores_BK[start : start + rows] = best_items[:rows], best_scores[:rows]
+    _check_masks(len(scores_BN), scores_BN.shape[1], k, seen, allowed_N)
+    require_finite("row of scores", scores_BN)
+    columns = Columns(scores_BN.shape[1], allowed_N)
+    items_BK, scores_BK, _ = _Scan(Given(scores_BN, columns), k, seen, columns, memory_mib).run(threads)
     return items_BK, scores_BK
 
 
-def _refine(
-    users_BD: Floats, items_ND: Floats, items_BX: npt.NDArray[np.int32], rough_BX: Floats, k: int
-) -> tuple[npt.NDArray[np.int32], Floats, npt.NDArray[np.bool_]]:
-    """Candidates in their exact order, cut to k, and whether these are proven to be the k best of all items.
+def _kinds(users_BD: Floats, index: ItemIndex) -> list[Callable[[Floats, ItemIndex], Source]]:
+    """From the roughest scores to exact ones."""
+    largest = float(np.abs(users_BD).max(initial=0.0)) * index.largest * max(1, index.dims)
+    if index.dims < _FEW_DIMS or largest > _LARGEST:
+        return [Exact]
+    return [Products, Exact] if index.halves_MD is None else [Halves, Products, Exact]
 
-    An item that is no candidate has at most the rough score of the worst candidate, and so at most that plus the
-    rounding error as its true score; it is out if that is below the k-th best true score. Without rounding error
-    rough scores are true ones. A list of fewer candidates than asked for holds all there are.
+
+class _Scan:
+    """One pass of some users over all items.
+
+    Args:
+        vectors: of the users and of the items, to score candidates by whose scores are not exact.
     """
-    scores_BX = pair_scores(users_BD, items_ND, items_BX)
-    scores_BX[items_BX < 0] = -np.inf
-    order_BX = np.lexsort((items_BX, -scores_BX), axis=1)[:, :k]
-    items_BK, scores_BK = np.take_along_axis(items_BX, order_BX, 1), np.take_along_axis(scores_BX, order_BX, 1)
-    error_B = rounding_bound(users_BD, items_ND)
-    worst_B = rough_BX[:, -1].astype(np.float64) + error_B
-    rounded_up_B = np.nextafter(worst_B.astype(np.float32), np.float32(np.inf))
-    proven_B = (rounded_up_B < scores_BK[:, -1]) | (error_B == 0) | (items_BX[:, -1] < 0)
-    return items_BK, scores_BK, proven_B
+
+    def __init__(
+        self,
+        source: Source,
+        k: int,
+        seen: Csr | None,
+        columns: Columns,
+        memory_mib: int,
+        vectors: tuple[Floats, Floats] | None = None,
+    ) -> None:
+        self.source, self.k, self.columns = source, k, columns
+        self.seen = None if seen is None else (np.asarray(seen[0], np.int64), np.asarray(seen[1]))
+        self.users_BD, self.items_MD = vectors or (np.empty((source.n_users, 0), np.float32),) * 2
+        self.width = tile_width(source, memory_mib)
+        self.groups = min(self.width, max(_GROUPS, 5 * k // 2))
+        self.capacity = max(_CAPACITY, 3 * k)
+        self.items_BK, self.scores_BK = _nothing(source.n_users, k)
+        self.vague_B = np.zeros(source.n_users, np.bool_)
+        self._own = threading.local()
+
+    def run(self, threads: int) -> tuple[Ints, Floats, npt.NDArray[np.bool_]]:
+        """Items and scores [B, K], and for whom the scores are too close together to tell, who have no list."""
+        starts = range(0, self.source.n_users, USER_TILE)
+        if threads == 1 or len(starts) == 1:
+            for start in starts:
+                self._tile(start)
+        else:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                list(pool.map(self._tile, starts))
+        return self.columns.items(self.items_BK), self.scores_BK, self.vague_B
+
+    def _tile(self, start: int) -> None:
+        source, own = self.source, self._buffers()
+        users = slice(start, min(start + USER_TILE, source.n_users))
+        rows = users.stop - start
+        filled_T, limits_T = np.zeros(rows, np.int64), np.full(rows, LOWEST, np.float32)
+        held = own.scores[:rows], own.items[:rows], filled_T, limits_T
+        rule = source.error_B[users], source.relative, source.exact
+        seen = _SeenTile(self.seen, users, self.columns)
+        for first, tile_TW in tiles(source, self.width, users, own.tile):
+            source.masked(tile_TW, *seen.within(first, first + tile_TW.shape[1]))
+            if first == 0 and self.groups >= self.k:
+                first_limits(source.maxima(tile_TW, self.groups), self.k, *rule, limits_T, own.counts)
+            above_TW = own.above[: tile_TW.size].reshape(tile_TW.shape)
+            source.reaching(tile_TW, limits_T, above_TW)
+            words = tile_TW.view(np.uint16)
+            parts = words.shape[1] // tile_TW.shape[1]
+            collect(_packed(above_TW), words, parts, first, self.k, *rule, *held, own.scratch, own.counts)
+        shrink(self.k, *rule, *held, own.scratch, own.counts)
+        self.vague_B[users] = np.isinf(limits_T)
+        keys_TC = own.keys[:rows, : max(self.k, int(filled_T.max()))]
+        candidate_keys(self.users_BD[users], self.items_MD, source.exact, *held[:3], keys_TC)
+        self.items_BK[users], self.scores_BK[users] = decode(np.sort(keys_TC, axis=1)[:, : self.k])
+
+    def _buffers(self) -> threading.local:
+        """Those of this thread."""
+        own = self._own
+        if not hasattr(own, "tile"):
+            own.tile = np.empty(USER_TILE * self.width, self.source.dtype)
+            own.above = np.empty(USER_TILE * self.width, np.bool_)
+            own.scores = np.empty((USER_TILE, self.capacity), np.float32)
+            own.items = np.empty((USER_TILE, self.capacity), np.int32)
+            own.keys = np.empty((USER_TILE, self.capacity), np.uint64)
+            own.scratch = np.empty(self.capacity, np.float32)
+            own.counts = np.empty(_BINS, np.int32)
+        return own
 
 
-def _offer(reservoir: Reservoir, scores_TM: Floats, first: int, buffer: npt.NDArray[np.bool_]) -> None:
-    """Put the scores that may still matter into the reservoir."""
-    if first == 0:
-        reservoir.threshold_B = np.maximum(reservoir.threshold_B, _lower_bound(scores_TM, reservoir.k))
-    width = scores_TM.shape[1]
-    above = buffer[: scores_TM.size]
-    np.greater(scores_TM, reservoir.threshold_B[:, None], out=above.reshape(scores_TM.shape))
-    # Eight at a time, since nearly all are False (USER_TILE makes the size divisible by 8).
-    words = np.flatnonzero(above.view(np.uint64))
-    inside = np.flatnonzero(above.reshape(-1, 8)[words])
-    passed = words[inside >> 3] * 8 + (inside & 7)
-    if len(passed):
-        rows = passed // width
-        columns = passed - rows * width
-        reservoir.add(rows, encode(scores_TM.reshape(-1)[passed], columns + first))
+def _packed(above_TW: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
+    """Words of 64 bits, the first item the lowest."""
+    bytes_TX = np.packbits(above_TW, axis=1, bitorder="little")
+    missing = -bytes_TX.shape[1] % 8
+    return (np.pad(bytes_TX, ((0, 0), (0, missing))) if missing else bytes_TX).view(np.uint64)
 
 
-def _lower_bound(scores_TM: Floats, k: int) -> Floats:
-    """Just below a value that at least k scores of each row reach: the k-th largest of the maxima of many groups."""
-    width = scores_TM.shape[1]
-    groups = min(width, max(128, 4 * k))
-    if groups < k:
-        return np.full(len(scores_TM), -np.inf, np.float32)
-    deep = width // groups
-    maxima_TG = scores_TM[:, : deep * groups].reshape(len(scores_TM), deep, groups).max(axis=1)
-    kth_T = np.partition(maxima_TG, groups - k, axis=1)[:, groups - k]
-    return np.nextafter(kth_T, np.float32(-np.inf))
+def _nothing(rows: int, k: int) -> tuple[Ints, Floats]:
+    return np.full((rows, k), -1, np.int32), np.full((rows, k), -np.inf, np.float32)
 
 
 class _SeenTile:
     """The seen items of a tile's users, in order of item, so that each tile of items finds its own at once."""
 
-    def __init__(self, seen: Csr | None, start: int, rows: int, n_items: int) -> None:
-        self._items = self._rows = np.empty(0, np.int64)
+    def __init__(self, seen: Csr | None, users: slice, columns: Columns) -> None:
+        self._columns = self._rows = np.empty(0, np.int64)
         if seen is None:
             return
-        bounds = np.asarray(seen[0][start : start + rows + 1], np.int64)
-        items = np.asarray(seen[1][bounds[0] : bounds[-1]], np.int64)
-        row = np.repeat(np.arange(rows), np.diff(bounds))
-        order = np.argsort(items, kind="stable")
-        inside = slice(*np.searchsorted(items, [0, n_items], sorter=order))
-        self._items, self._rows = items[order][inside], row[order][inside]
+        bounds = np.asarray(seen[0][users.start : users.stop + 1], np.int64)
+        places = columns.places(seen[1][bounds[0] : bounds[-1]])
+        rows = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+        order = np.argsort(places, kind="stable")
+        order = order[np.searchsorted(places, 0, sorter=order) :]
+        self._columns, self._rows = places[order], rows[order]
 
-    def apply(self, scores_TM: Floats, first: int) -> None:
-        """Set them to -inf in the scores of items [first, first + M)."""
-        low, high = np.searchsorted(self._items, [first, first + scores_TM.shape[1]])
-        scores_TM[self._rows[low:high], self._items[low:high] - first] = -np.inf
+    def within(self, first: int, stop: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(rows, columns of the tile) of those in [first, stop)."""
+        part = slice(*np.searchsorted(self._columns, [first, stop]))
+        return self._rows[part], self._columns[part] - first
 
 
-def _check(
-    users_BD: Floats, items_ND: Floats, k: int, seen: Csr | None, allowed_N: npt.NDArray[np.bool_] | None
-) -> None:
-    if users_BD.ndim != 2 or items_ND.ndim != 2 or users_BD.shape[1] != items_ND.shape[1]:
-        raise ModelError(f"User vectors {users_BD.shape} do not fit item vectors {items_ND.shape}.", _MISMATCH)
-    _check_masks(len(users_BD), len(items_ND), k, seen, allowed_N)
-    _check_finite("user vector", users_BD)
-    _check_finite("item vector", items_ND)
+def _index(items: npt.NDArray[Any], n_users: int, allowed_N: npt.NDArray[np.bool_] | None) -> ItemIndex:
+    """One for a single call: a look at bfloat16 pays where there are enough users."""
+    items_ND = np.ascontiguousarray(items, np.float32)
+    if items_ND.ndim != 2:
+        raise ModelError(f"Item vectors have the shape {items_ND.shape}.", _MISMATCH)
+    _check_masks(0, len(items_ND), 1, None, allowed_N)
+    return ItemIndex(items_ND, allowed_N, None if n_users >= _MANY_USERS else False)
+
+
+def _check(users_BD: Floats, index: ItemIndex, k: int, seen: Csr | None) -> None:
+    if users_BD.ndim != 2 or users_BD.shape[1] != index.dims:
+        raise ModelError(f"User vectors {users_BD.shape} do not fit item vectors {index.items_ND.shape}.", _MISMATCH)
+    _check_masks(len(users_BD), len(index.items_ND), k, seen, None)
+    require_finite("user vector", users_BD)
 
 
 def _check_masks(n_users: int, n_items: int, k: int, seen: Csr | None, allowed_N: npt.NDArray[np.bool_] | None) -> None:
@@ -195,10 +239,3 @@ def _check_masks(n_users: int, n_items: int, k: int, seen: Csr | None, allowed_N
         raise ModelError(f"Seen items of {len(seen[0]) - 1} users given for {n_users} users.", _MISMATCH)
     if allowed_N is not None and allowed_N.shape != (n_items,):
         raise ModelError(f"A mask {allowed_N.shape} of allowed items given for {n_items} items.", _MISMATCH)
-
-
-def _check_finite(what: str, rows_BX: Floats) -> None:
-    finite_B = np.isfinite(rows_BX).all(axis=1)
-    if not finite_B.all():
-        row = int(np.flatnonzero(~finite_B)[0])
-        raise ModelError(f"The {what} in row {row} is not finite.", "The model diverged; retrain it.")

@@ -1,19 +1,20 @@
 """Entry point of scripts/bench: `python scripts/benchmarks NAME`."""
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Optional
 
 import catalogue
 import distill
+import kernel
 import typer
 import warm
+from paths import called_from
 
 from kdspark.cli import configure_logging
 from kdspark.errors import KdsparkError
 
-_NAMES = (*distill.BENCHES, *warm.BENCHES, catalogue.NAME)
+_NAMES = (*distill.BENCHES, *warm.BENCHES, catalogue.NAME, kernel.NAME)
 
 
 def main(
@@ -29,25 +30,22 @@ def main(
     if name not in _NAMES:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(_NAMES)}.")
     configure_logging()
-    folder = _folder(out) or Path("bench") / name
-    numbers, changes = [int(seed) for seed in seeds.split(",")], set_ or []
+    folder = called_from(out) if out else Path("bench") / name
+    log, numbers, changes = called_from(data) if data else None, [int(seed) for seed in seeds.split(",")], set_ or []
     try:
         if name == catalogue.NAME:
             result, as_text = catalogue.run(), catalogue.text_table
+        elif name == kernel.NAME:
+            result, as_text = kernel.run(), kernel.text_table
         elif name in warm.BENCHES:
-            result, as_text = warm.run(name, _folder(data), folder, numbers, changes), warm.text_table
+            result, as_text = warm.run(name, log, folder, numbers, changes), warm.text_table
         else:
-            result = distill.run(name, _folder(data), folder, numbers, parts.split(","), changes)
+            result = distill.run(name, log, folder, numbers, parts.split(","), changes)
             as_text = distill.text_table
     except KdsparkError as error:
         typer.echo(f"kdspark: error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
     typer.echo(json.dumps(result, indent=2) if as_json else as_text(result))
-
-
-def _folder(path: str) -> Path | None:
-    """A path as the caller meant it: the script has moved to the checkout since."""
-    return Path(os.environ.get("KDSPARK_CALLED_FROM", ".")) / path if path else None
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from kdspark.bridge.labels import sample_tail, user_vectors
 from kdspark.errors import ConfigError
 from kdspark.models.answers import ScoreAnswers, VectorAnswers
 from kdspark.ranking.hashing import splitmix64
+from kdspark.ranking.index import ItemIndex
 from kdspark.ranking.ragged import from_padded
 from kdspark.tables import PAD
 
@@ -50,6 +51,6 @@ def test_tail_is_uniform_over_what_is_left() -> None:
 
 def test_a_teacher_without_vectors_says_so() -> None:
     vectors = np.ones((2, 3), np.float32)
-    assert user_vectors(VectorAnswers(vectors, vectors)) is vectors
+    assert user_vectors(VectorAnswers(vectors, ItemIndex(vectors))) is vectors
     with pytest.raises(ConfigError, match="this teacher does not have"):
         user_vectors(ScoreAnswers(vectors))

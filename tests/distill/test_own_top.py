@@ -8,6 +8,7 @@ import torch
 from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.own_top import OwnTop, exact_top
 from kdspark.errors import TrainingError
+from kdspark.ranking.index import ItemIndex
 from kdspark.tables import PAD
 from tests.distill.terms import steps
 
@@ -20,7 +21,7 @@ def test_the_exact_top_is_the_highest_of_the_catalogue(masked: bool, size: int) 
     rows.targets[1] = rows.candidates[1, 0]  # known, but the teacher recommends it
     rows.users.history[2, 0] = 10_000  # unknown to the catalogue
     context = steps.context(rows, *steps.vectors(), mask_history=masked)
-    found = torch.from_numpy(exact_top(context, size)).long()
+    found = torch.from_numpy(exact_top(context, ItemIndex(context.items_ND.detach().numpy()), size)).long()
     assert torch.equal(found, context.highest(size)[0])
     assert bool((found == PAD).any()) == (size == steps.ITEMS)
 

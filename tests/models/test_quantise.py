@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from kdspark.config import BagConfig, GRUConfig, MFConfig, TrainableConfig
 from kdspark.errors import ModelError
-from kdspark.models.answers import answer
+from kdspark.models.answers import Catalogue, answer
 from kdspark.models.batch import FeatureSizes, ItemTable, UserBatch
 from kdspark.models.build import build_model
 from kdspark.models.ensemble import Ensemble
@@ -167,10 +167,9 @@ def test_rankings_hardly_change_and_bundle_and_model_are_one(config: TrainableCo
     assert stored.n_params == model.n_params
     save_serving(stored, tmp_path / "serving", storage="int8")
     serving = load_serving(tmp_path / "serving")
-    allowed = model.allowed().numpy()
     with torch.inference_mode():
-        answers = [answer(one, batch, one.encode_items()) for one in (model, stored)] + [serving.answer(batch)]
-    tops = [one.top(10, None, allowed)[0] for one in answers]
+        answers = [answer(one, batch, _catalogue(one)) for one in (model, stored)] + [serving.answer(batch)]
+    tops = [one.top(10)[0] for one in answers]
     overlap = {
         (one, other): np.mean([len({*tops[one][row]} & {*tops[other][row]}) / 10 for row in range(USERS)])
         for one, other in itertools.combinations(range(3), 2)
@@ -181,6 +180,10 @@ def test_rankings_hardly_change_and_bundle_and_model_are_one(config: TrainableCo
     assert overlap[0, 1] < 1
 
 
+def _catalogue(model: Recommender) -> Catalogue:
+    return Catalogue(model.encode_items(), model.allowed())
+
+
 def test_biases_of_every_member_of_an_ensemble_are_apart(tmp_path: Path) -> None:
     config = BagConfig(dim=16, history_length=10)
     members = [trained(config, seed)[0] for seed in (1, 2)]
@@ -188,8 +191,7 @@ def test_biases_of_every_member_of_an_ensemble_are_apart(tmp_path: Path) -> None
     model = Ensemble(members, None, items).eval()
     save_serving(model, tmp_path, storage="int8")
     assert load_file(tmp_path / "model.safetensors")["items_ND:columns"].tolist() == [16, 33]
-    allowed = model.allowed().numpy()
     with torch.inference_mode():
-        exact, stored = answer(model, batch, model.encode_items()), load_serving(tmp_path).answer(batch)
-    tops = [answers.top(10, None, allowed)[0] for answers in (exact, stored)]
+        exact, stored = answer(model, batch, _catalogue(model)), load_serving(tmp_path).answer(batch)
+    tops = [answers.top(10)[0] for answers in (exact, stored)]
     assert np.mean([len({*one} & {*other}) / 10 for one, other in zip(*tops, strict=True)]) > 0.95

@@ -2,12 +2,24 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdspark.errors import ModelError
+from kdspark.ranking import index as index_module
 from kdspark.ranking import tiles, topk
+from kdspark.ranking.index import ItemIndex
 from kdspark.ranking.topk import top_k, top_k_of_scores
+
+
+@pytest.fixture(scope="module", autouse=True, params=[tiles.Halves, tiles.Products])
+def first_look(request):
+    """Both ways to begin, whatever this processor is good at and however few the users are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_module, "halves_are_fast", lambda: request.param is tiles.Halves)
+        patch.setattr(topk, "_MANY_USERS", 0)
+        yield request.param
 
 
 def oracle(users, items, k, seen=None, allowed=None):
@@ -111,58 +123,77 @@ def test_a_list_does_not_depend_on_the_other_users_of_the_call():
 
 @pytest.fixture
 def scans(monkeypatch):
-    """(users, precision) of every scan of the catalogue."""
-    found, scan = [], topk._scan
+    """(users, kind of scores) of every scan of the catalogue."""
+    found, scan = [], topk._Scan
 
-    def spy(source, k, seen, allowed):
-        found.append((source.n_users, source.precision))
-        return scan(source, k, seen, allowed)
+    def spy(source, *rest):
+        found.append((source.n_users, type(source)))
+        return scan(source, *rest)
 
-    monkeypatch.setattr(topk, "_scan", spy)
+    monkeypatch.setattr(topk, "_Scan", spy)
     return found
 
 
-def test_distinct_scores_need_one_scan(scans):
+def test_distinct_scores_need_one_scan(scans, first_look):
     rng = np.random.default_rng(1)
     top_k(rng.standard_normal((500, 32)), rng.standard_normal((3000, 32)), 20)
-    assert scans == [(500, np.float32)]
+    assert scans == [(500, first_look)]
 
 
-def test_equal_items_at_the_end_of_a_list_are_told_apart_by_a_second_scan(scans):
+def test_equal_items_at_the_end_of_a_list_are_told_apart_by_finer_scans(scans, first_look):
     rng = np.random.default_rng(2)
-    items = np.repeat(rng.standard_normal((40, 33)), 100, axis=0).astype(np.float32)
+    items = np.repeat(rng.standard_normal((10, 33)), 400, axis=0).astype(np.float32)
     users = rng.standard_normal((6, 33)).astype(np.float32)
     seen = csr([[0], [], range(3000), range(4000), [5, 7], [3999]])
     found, scores = top_k(users, items, 30, seen)
-    assert scans == [(6, np.float32), (5, np.float64)]  # who has seen everything needs no second look
+    # who has seen everything needs no second look
+    assert scans == [(6, first_look), *([(5, tiles.Products)] if first_look is tiles.Halves else []), (5, tiles.Exact)]
     expected, exact = oracle(users, items, 30, seen)
-    groups = np.where(found < 0, -1, found // 100)
-    np.testing.assert_array_equal(groups, np.where(expected < 0, -1, expected // 100))
+    groups = np.where(found < 0, -1, found // 400)
+    np.testing.assert_array_equal(groups, np.where(expected < 0, -1, expected // 400))
     for row in (0, 1, 2, 4, 5):
         own = set(seen[1][seen[0][row] : seen[0][row + 1]])
-        unseen = [item for item in range(groups[row, 0] * 100, groups[row, 0] * 100 + 100) if item not in own]
+        unseen = [item for item in range(groups[row, 0] * 400, groups[row, 0] * 400 + 400) if item not in own]
         assert found[row].tolist() == unseen[:30]
         np.testing.assert_array_equal(scores[row], exact[row, found[row]].astype(np.float32))
 
 
-def test_what_float32_confuses_is_ordered_by_the_true_scores(monkeypatch):
-    """A float32 product that is off by as much as the bound allows changes nothing."""
+def test_what_rough_scores_confuse_is_ordered_by_the_true_ones(monkeypatch, first_look):
+    """Scores that are off by as much as the bound allows change nothing."""
     rng = np.random.default_rng(4)
     users, items = rng.standard_normal((64, 24), np.float32), rng.standard_normal((4000, 24), np.float32)
     expected, scores = top_k(users, items, 25)
-    honest = tiles.Products.tiles
+    np.testing.assert_array_equal(expected, oracle(users, items, 25)[0])
+    exact = users.astype(np.float64) @ items.astype(np.float64).T
 
-    def noisy(source, start, rows):
-        for first, tile in honest(source, start, rows):
-            if source.precision == np.float32:
-                bound = topk.rounding_bound(users[start : start + rows], items)[:, None]
-                tile[:rows] += (rng.uniform(-0.9, 0.9, (rows, tile.shape[1])) * bound).astype(np.float32)
-            yield first, tile
+    def noisy(source, rows, columns, tile):
+        noise = exact[rows, columns] + rng.uniform(-0.9, 0.9, tile.shape) * source.error_B[rows][:, None]
+        halved = torch.from_numpy(noise - 1).bfloat16().view(torch.int16).numpy()  # rounded, and moved as all may be
+        tile[...] = noise if source.dtype == np.float32 else halved
 
-    monkeypatch.setattr(tiles.Products, "tiles", noisy)
+    monkeypatch.setattr(first_look, "fill", noisy)
     again, same = top_k(users, items, 25)
     np.testing.assert_array_equal(again, expected)
     np.testing.assert_array_equal(same, scores)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_share_the_users(threads):
+    rng = np.random.default_rng(6)
+    users, items = rng.standard_normal((1000, 17), np.float32), rng.standard_normal((5000, 17), np.float32)
+    seen = csr([rng.integers(0, 5000, size).tolist() for size in rng.integers(0, 40, 1000)])
+    for one, other in zip(top_k(users, items, 12, seen), top_k(users, items, 12, seen, threads=threads), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_index_answers_as_its_vectors_do(first_look):
+    rng = np.random.default_rng(7)
+    users, items = rng.standard_normal((90, 9), np.float32), rng.standard_normal((800, 9), np.float32)
+    allowed = rng.random(800) < 0.3
+    index = ItemIndex(items, allowed)
+    assert (index.halves_MD is not None) == (first_look is tiles.Halves)
+    for one, other in zip(top_k(users, index, 20), top_k(users, items, 20, allowed_N=allowed), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_user_who_has_seen_everything_gets_padding_and_costs_the_others_nothing():
@@ -209,12 +240,12 @@ def test_finite_vectors_whose_product_overflows_are_refused():
     ("arguments", "match"),
     [
         ({"k": 0}, "k is 0"),
-        ({"items_ND": np.ones((3, 5))}, "do not fit"),
+        ({"items": np.ones((3, 5))}, "do not fit"),
         ({"seen": (np.array([0, 0]), np.array([], int))}, "Seen items of 1 users given for 2"),
         ({"allowed_N": np.ones(2, bool)}, "allowed items"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, match):
-    given = {"users_BD": np.ones((2, 4)), "items_ND": np.ones((3, 4)), "k": 2, **arguments}
+    given = {"users_BD": np.ones((2, 4)), "items": np.ones((3, 4)), "k": 2, **arguments}
     with pytest.raises(ModelError, match=match):
         top_k(**given)
