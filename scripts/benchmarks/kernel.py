@@ -112,8 +112,13 @@ def _methods(users: Floats, items: Floats, k: int, threads: int) -> dict[str, Ca
         pass
     try:
         from implicit.cpu.topk import topk as implicit_topk
+        from threadpoolctl import threadpool_limits  # implicit has it
 
-        methods["implicit"] = lambda: implicit_topk(items, users, k, num_threads=threads)
+        def implicit() -> object:
+            with threadpool_limits(1, "blas"):  # its threads are its own; those of BLAS get in their way
+                return implicit_topk(items, users, k, num_threads=threads)
+
+        methods["implicit"] = implicit
     except ImportError:
         pass
     return methods

@@ -84,7 +84,9 @@ def test_free_vectors_learn_from_the_inputs_that_are_scored_alone() -> None:
         ({"soft_labels": {"positions": True}}, True, 0),
         ({"soft_labels": {"scoring_inputs": 0}}, True, 0),
         ({"distill": {"lambda_schedule": [{"kind": "agreement"}]}}, True, 0),
+        ({"distill": {"temperature_schedule": [{"kind": "agreement"}]}}, True, 0),
         ({"assistant": {"model": {"kind": "gru"}}}, True, 1),
+        ({"assistant": {"model": {"kind": "mf"}, "distill": {}}}, True, 1),
         ({"student": {"kind": "bag"}}, True, 1),
     ],
 )
@@ -93,6 +95,12 @@ def test_what_is_said_of_the_learning_goes_first(
 ) -> None:
     config = free_vectors(**sections)
     assert (config.soft_labels.positions, config.distill.hard_weight) == (positions, hard_weight)
+
+
+def test_an_assistant_of_free_vectors_learns_as_its_student_does() -> None:
+    config = free_vectors(assistant={"model": {"kind": "mf", "dim": 48}})
+    assert (config.soft_labels.positions, config.soft_labels.scoring_inputs) == (False, 1)
+    assert config.first_distill.hard_weight == config.distill.hard_weight == 0
 
 
 def test_free_vectors_of_sets_learn_whole_histories_without_hard_labels() -> None:
