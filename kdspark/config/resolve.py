@@ -18,8 +18,9 @@ def resolve_student_defaults(raw: dict[str, Any]) -> dict[str, Any]:
         raw: the configuration as it was given; left as it is.
 
     Returns:
-        raw, for a student "mf" that learns the teacher's ranks or scores, as does its assistant, if it has one: with `distill.hard_weight` 0, and, where
-        training rows are positions, `soft_labels` of one scoring input per user alone. Otherwise raw itself.
+        raw, for a student "mf" that learns the teacher's ranks or scores, as does its assistant, if it has one: with
+        `distill.hard_weight` 0, and, where training rows are positions, `soft_labels` of one scoring input per user
+        alone. Otherwise raw itself.
     """
     distill, labels, student, data = (raw.get(name, {}) for name in ("distill", "soft_labels", "student", "data"))
     if not all(isinstance(section, dict) for section in (distill, labels, student, data)):
