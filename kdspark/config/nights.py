@@ -31,10 +31,10 @@ class WarmStartConfig(Strict):
         return math.floor(self.share * training.epochs + _ROUNDING)
 
     def shortened(self, training: TrainingConfig) -> TrainingConfig:
-        """The training of a warm student."""
+        """The training of a warm student, or of its twin, which may have had fewer epochs: one at least."""
         users = training.user_learning_rate
         changes = {
-            "epochs": self.epochs(training),
+            "epochs": max(1, self.epochs(training)),
             "learning_rate": self.rate * training.learning_rate,
             "user_learning_rate": None if users is None else self.rate * users,
         }

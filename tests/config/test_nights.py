@@ -19,6 +19,7 @@ def test_a_shortened_training_differs_in_epochs_and_rates_alone() -> None:
     expected = TrainingConfig(epochs=4, learning_rate=0.1, user_learning_rate=0.4, batch_size=64)
     assert WarmStartConfig(rate=0.5).shortened(training) == expected
     assert WarmStartConfig().shortened(TrainingConfig(epochs=3)) == TrainingConfig(epochs=1)
+    assert WarmStartConfig().shortened(TrainingConfig(epochs=1)) == TrainingConfig(epochs=1)
 
 
 @pytest.mark.parametrize(
