@@ -114,15 +114,17 @@ class ItemIndex:
 
     def _halve(self) -> torch.Tensor:
         vectors = torch.from_numpy(self.allowed_MD)
-        mean_D = vectors.mean(dim=0, dtype=torch.float64) if len(vectors) else torch.zeros(self.dims).double()
+        mean_D = vectors.mean(dim=0) if len(vectors) else torch.zeros(self.dims)
         halves_MD = torch.empty(vectors.shape, dtype=torch.bfloat16)
         for start in range(0, len(vectors), _CHUNK):
             part = slice(start, start + _CHUNK)
-            centred = vectors[part].double() - mean_D
-            halves_MD[part] = centred.to(torch.bfloat16)
-            rounded = halves_MD[part].double()
+            centred = vectors[part] - mean_D
+            halves_MD[part] = centred
+            rounded = halves_MD[part].float()
             self.longest = max(self.longest, float(rounded.norm(dim=1).max()))
-            self.moved = max(self.moved, float((centred - rounded).norm(dim=1).max()))
+            # of the difference itself, too, a float32 keeps all but 2^-24
+            moved = (centred - rounded).norm(dim=1) + _UNIT_ROUNDOFF * centred.norm(dim=1)
+            self.moved = max(self.moved, float(moved.max()))
         return halves_MD
 
 
