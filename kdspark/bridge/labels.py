@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kdspark import tables
-from kdspark.bridge.arrow import fixed_lists, list_array, rebatch, user_batch
+from kdspark.bridge.arrow import list_array, rebatch, user_batch
 from kdspark.bridge.scoring import answer
 from kdspark.bridge.shipping import Shipped, ship
 from kdspark.config import SoftLabelsConfig
@@ -86,11 +86,11 @@ class _LabelTask:
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in rebatch(batches, self.config.batch_size):
-            users = user_batch(batch).pad_to(self.config.batch_size)
+            rows_of_batch = user_batch(batch)
+            users, done = rows_of_batch.pad_to(self.config.batch_size), _done(batch, rows_of_batch.history.numpy())
             positions_B = np.asarray(batch.column(tables.POSITION), np.int64)
             serving = self.shipped.load()
             answers, known_B = answer(serving, users)
-            done = _done(batch)
             masked = pad_to(done, self.config.batch_size) if self.config.mask_history else None
             candidates_BC, logits_BC = self._label(serving, answers, users, positions_B, masked)
             rows = batch.num_rows
@@ -131,9 +131,9 @@ class _LabelTask:
         return candidates_BC, logits_BC
 
 
-def _done(batch: pa.RecordBatch) -> Csr:
+def _done(batch: pa.RecordBatch, history_BL: npt.NDArray[np.int64]) -> Csr:
     """What the users of a batch had done by then, oldest first."""
-    done = from_padded(fixed_lists(batch, tables.HISTORY, np.int64))
+    done = from_padded(history_BL)
     return joined(ragged_lists(batch.column(EARLIER)), done) if EARLIER in batch.schema.names else done
 
 

@@ -1,6 +1,7 @@
 """How the student learns: hard labels, soft labels, and any weighted sum of further distillation losses."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -17,6 +18,8 @@ from kdspark.config.schedules import (
     WarmupSchedule,
     repeated,
 )
+
+_Schedule = TypeVar("_Schedule")
 
 
 class OwnTopConfig(Strict):
@@ -134,34 +137,32 @@ class DistillConfig(Strict):
     @property
     def agreement(self) -> AgreementSchedule | None:
         """The schedule of lambda by row, if there is one."""
-        return next((one for one in self.lambda_schedule if isinstance(one, AgreementSchedule)), None)
+        return _of_kind(self.lambda_schedule, AgreementSchedule)
 
     @property
     def agreement_temperature(self) -> AgreementTemperature | None:
         """The schedule of the temperature by row, if there is one."""
-        return next((one for one in self.temperature_schedule if isinstance(one, AgreementTemperature)), None)
+        return _of_kind(self.temperature_schedule, AgreementTemperature)
 
     @property
     def by_targets(self) -> list[str]:
         """Which of the schedules go by a row's targets."""
-        found = {"lambda_schedule": self.agreement, "temperature_schedule": self.agreement_temperature}
-        return [name for name, schedule in found.items() if schedule is not None]
+        return _given(self.agreement, self.agreement_temperature)
 
     @property
     def feedback(self) -> FeedbackSchedule | None:
         """The schedule of lambda that every validation changes, if there is one."""
-        return next((one for one in self.lambda_schedule if isinstance(one, FeedbackSchedule)), None)
+        return _of_kind(self.lambda_schedule, FeedbackSchedule)
 
     @property
     def feedback_temperature(self) -> FeedbackSchedule | None:
         """The same of the temperature."""
-        return next((one for one in self.temperature_schedule if isinstance(one, FeedbackSchedule)), None)
+        return _of_kind(self.temperature_schedule, FeedbackSchedule)
 
     @property
     def hears(self) -> list[str]:
         """Which of the schedules every validation changes."""
-        found = {"lambda_schedule": self.feedback, "temperature_schedule": self.feedback_temperature}
-        return [name for name, schedule in found.items() if schedule is not None]
+        return _given(self.feedback, self.feedback_temperature)
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "DistillConfig":
@@ -219,3 +220,13 @@ class DistillConfig(Strict):
                     f"`{'start' if schedule.start == 0 else 'end'}` above 0"
                 )
         return self
+
+
+def _of_kind(schedules: Sequence[object], kind: type[_Schedule]) -> _Schedule | None:
+    return next((one for one in schedules if isinstance(one, kind)), None)
+
+
+def _given(of_lambda: object, of_temperature: object) -> list[str]:
+    """The keys of those schedules that there are."""
+    found = {"lambda_schedule": of_lambda, "temperature_schedule": of_temperature}
+    return [name for name, schedule in found.items() if schedule is not None]

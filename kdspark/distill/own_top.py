@@ -16,6 +16,7 @@ from torch import Tensor
 
 from kdspark.distill.context import Context
 from kdspark.errors import TrainingError
+from kdspark.models.answers import as_floats
 from kdspark.models.memory import require_memory
 from kdspark.ranking.index import ItemIndex
 from kdspark.ranking.topk import top_k
@@ -55,7 +56,7 @@ class OwnTop:
         done, index = 0, None
         for context in steps:
             part = slice(done, done + len(context.batch))
-            index = index or ItemIndex(_numpy(context.items_ND))
+            index = index or ItemIndex(as_floats(context.items_ND))
             keys_Q[part], self._items_QR[part] = _keys(context.batch.keys), exact_top(context, index, self.size)
             done = part.stop
         self._places_Q = np.argsort(keys_Q[:done], kind="stable")
@@ -86,11 +87,7 @@ def exact_top(context: Context, index: ItemIndex, size: int) -> npt.NDArray[np.i
     known_BX = context.known_BX.cpu().numpy()
     starts = np.arange(len(known_BX) + 1, dtype=np.int64) * known_BX.shape[1]
     known = starts, known_BX.ravel()
-    return top_k(_numpy(context.users_BD), index, size, known, threads=torch.get_num_threads())[0]
-
-
-def _numpy(tensor: Tensor) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
+    return top_k(as_floats(context.users_BD), index, size, known, threads=torch.get_num_threads())[0]
 
 
 def _keys(keys_B: Tensor | None) -> npt.NDArray[np.int64]:

@@ -80,7 +80,7 @@ class Catalogue:
     @cached_property
     def index(self) -> ItemIndex:
         """For models whose scores are inner products."""
-        return ItemIndex(_numpy(self.items_ND), self.allowed_N)
+        return ItemIndex(as_floats(self.items_ND), self.allowed_N)
 
 
 def answer(model: Recommender, batch: UserBatch, catalogue: Catalogue) -> Answers:
@@ -92,9 +92,10 @@ def answer(model: Recommender, batch: UserBatch, catalogue: Catalogue) -> Answer
     """
     items_ND = catalogue.items_ND
     if not model.factorised:
-        return ScoreAnswers(_numpy(model.score_users(batch, items_ND)), catalogue.allowed_N)
-    return VectorAnswers(_numpy(model.encode_users(batch, items_ND)), catalogue.index)
+        return ScoreAnswers(as_floats(model.score_users(batch, items_ND)), catalogue.allowed_N)
+    return VectorAnswers(as_floats(model.encode_users(batch, items_ND)), catalogue.index)
 
 
-def _numpy(tensor: Tensor) -> Floats:
+def as_floats(tensor: Tensor) -> Floats:
+    """A tensor as the top-k kernel wants it, without its gradient."""
     return np.ascontiguousarray(tensor.detach().float().cpu().numpy())

@@ -110,24 +110,26 @@ def _nearly_kth_largest(values: Floats, n: int, k: int, counts: npt.NDArray[np.i
 
 @compiled()
 def _shrink(
-    scores: Floats,
-    items: Ints,
+    row: int,
     n: int,
-    k: int,
-    error: np.float32,
-    relative: np.float32,
-    exact: bool,
     limit: np.float32,
+    k: int,
+    error_B: Floats,
+    relative: float,
+    exact: bool,
+    scores_BC: Floats,
+    items_BC: Ints,
     scratch: Floats,
     counts: npt.NDArray[np.int32],
 ) -> tuple[int, np.float32]:
-    """Drop what cannot be among the k best of n candidates: how many are left, and the new limit.
+    """Drop what cannot be among the k best of a row's n candidates: how many are left, and the new limit.
 
     With exact scores k are left, of equal ones those of the smallest item_idx, and the limit is above the k-th: an item
     that comes later loses its ties.
     """
     if n < k:
         return n, limit
+    scores, items = scores_BC[row], items_BC[row]
     if exact:
         for place in range(n):
             scratch[place] = scores[place]
@@ -137,7 +139,8 @@ def _shrink(
             ties -= scores[place] > kth
         after = np.nextafter(kth, _HIGHEST)
     else:
-        raised = max(limit, _limit(_nearly_kth_largest(scores, n, k, counts), error, relative))
+        nearly = _nearly_kth_largest(scores, n, k, counts)
+        raised = max(limit, _limit(nearly, error_B[row], np.float32(relative)))
         after, ties = raised, n
     kept = 0
     for place in range(n):
@@ -163,17 +166,9 @@ def shrink(
 ) -> None:
     """Drop what cannot be among each user's k best."""
     for row in range(len(filled_B)):
+        n, limit = filled_B[row], limits_B[row]
         filled_B[row], limits_B[row] = _shrink(
-            scores_BC[row],
-            items_BC[row],
-            filled_B[row],
-            k,
-            error_B[row],
-            np.float32(relative),
-            exact,
-            limits_B[row],
-            scratch,
-            counts,
+            row, n, limit, k, error_B, relative, exact, scores_BC, items_BC, scratch, counts
         )
 
 
@@ -261,16 +256,7 @@ def collect(
                 filled += 1
                 if filled == capacity:
                     filled, limit = _shrink(
-                        scores_BC[row],
-                        items_BC[row],
-                        filled,
-                        k,
-                        error_B[row],
-                        np.float32(relative),
-                        exact,
-                        limit,
-                        scratch,
-                        counts,
+                        row, filled, limit, k, error_B, relative, exact, scores_BC, items_BC, scratch, counts
                     )
                     if filled > capacity // 4 * 3:
                         filled, limit = 0, _HIGHEST

@@ -43,15 +43,16 @@ def joined(one: Csr, other: Csr) -> tuple[Ints, Ints]:
     return np.concatenate([[0], np.cumsum(counts.sum(axis=1))]), items[np.argsort(rows, kind="stable")]
 
 
+def earliest(csr: Csr, width: int) -> Ints:
+    """The first `width` entries of each list [B, width], padded on the right."""
+    rows, from_start, _ = _places(csr)
+    return _padded(csr, width, rows, from_start, from_start)
+
+
 def latest(csr: Csr, width: int) -> Ints:
     """The last `width` entries of each list [B, width], padded on the left."""
-    lengths = np.diff(csr[0])
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    from_end = np.repeat(np.cumsum(lengths), lengths) - 1 - np.arange(len(rows))
-    kept = from_end < width
-    items_BL = np.full((len(lengths), width), PAD, np.int64)
-    items_BL[rows[kept], width - 1 - from_end[kept]] = _entries(csr)[kept]
-    return items_BL
+    rows, _, from_end = _places(csr)
+    return _padded(csr, width, rows, from_end, width - 1 - from_end)
 
 
 def contains(csr: Csr, items_BL: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
@@ -70,3 +71,19 @@ def contains(csr: Csr, items_BL: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np
 def _entries(csr: Csr) -> Ints:
     """Those of all rows: a CSR may be part of a larger one."""
     return np.asarray(csr[1][csr[0][0] : csr[0][-1]], np.int64)
+
+
+def _places(csr: Csr) -> tuple[Ints, Ints, Ints]:
+    """Of each entry its row, and how many of the row's stand before it and behind it."""
+    lengths = np.diff(csr[0])
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    before = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return rows, before, np.repeat(lengths, lengths) - 1 - before
+
+
+def _padded(csr: Csr, width: int, rows: Ints, rank: Ints, columns: Ints) -> Ints:
+    """Entries of a rank below `width` at their columns, PAD elsewhere."""
+    items_BL = np.full((len(csr[0]) - 1, width), PAD, np.int64)
+    kept = rank < width
+    items_BL[rows[kept], columns[kept]] = _entries(csr)[kept]
+    return items_BL

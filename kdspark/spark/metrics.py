@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 from kdspark import tables
 from kdspark.ranking.beyond import Catalogue, list_metrics
 from kdspark.ranking.metrics import NAMES, PerUser, user_metrics
-from kdspark.ranking.ragged import Csr
+from kdspark.ranking.ragged import Csr, earliest
 from kdspark.spark.files import ship_file
 from kdspark.spark.lists import ragged_lists
 
@@ -106,7 +106,7 @@ class _Metrics:
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         catalogue = _load(self.catalogue) if self.catalogue is not None else None
         for batch in batches:
-            items_BK = _padded(ragged_lists(batch.column(tables.ITEMS)), max(self.ks))
+            items_BK = earliest(ragged_lists(batch.column(tables.ITEMS)), max(self.ks))
             metrics = _metrics(items_BK, ragged_lists(batch.column(tables.TRUTH)), self.ks, catalogue)
             columns = [pa.array(values, pa.float64(), from_pandas=True) for values in metrics.values()]  # NaN: null
             users = batch.column(tables.USER_IDX)
@@ -137,18 +137,6 @@ def _on_part(
 def slice_metric_names(ks: Sequence[int]) -> dict[str, list[str]]:
     """{"head": ["head:recall@10", ...], "tail": ...}: the columns of the popularity slices."""
     return {label: [f"{label}:{name}@{k}" for k in ks for name in NAMES] for label in (HEAD, TAIL)}
-
-
-def _padded(lists: Csr, width: int) -> npt.NDArray[np.int64]:
-    """The first `width` items of each list, padded with -1."""
-    indptr, indices = lists
-    lengths = np.diff(indptr)
-    row = np.repeat(np.arange(len(lengths)), lengths)
-    place = np.arange(len(indices)) - indptr[row]
-    padded = np.full((len(lengths), width), tables.PAD, np.int64)
-    inside = place < width
-    padded[row[inside], place[inside]] = indices[inside]
-    return padded
 
 
 def _empty_lists() -> npt.NDArray[np.int64]:

@@ -9,7 +9,7 @@ import distill
 import kernel
 import typer
 import warm
-from paths import called_from
+from surroundings import called_from
 
 from kdspark.cli import configure_logging
 from kdspark.errors import KdsparkError

@@ -7,13 +7,12 @@ median counts.
 Legend: B rows, N items, K teacher's top.
 """
 
-import os
-import platform
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import torch
+from surroundings import machine
 
 from kdspark.config import BagConfig, BagTrainingConfig, DistillConfig
 from kdspark.distill.batches import ExampleBatch
@@ -53,10 +52,9 @@ def run(n_items: int = 1_000_000, repeats: int = 5) -> dict[str, Any]:
     full = rows[0]["step_seconds"]
     for row in rows:
         row["cost_vs_full"] = (row["step_seconds"] + row["refresh_seconds_per_step"]) / full
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     names = ("own_top_cost", "rce_pool_cost", "rce_refresh_cost")
     ratios = {name: row["cost_vs_full"] for name, row in zip(names, rows[1:], strict=True)}
-    return {"bench": NAME, "machine": machine, "items": n_items, "rows": rows, "ratios": ratios}
+    return {"bench": NAME, "machine": machine(), "items": n_items, "rows": rows, "ratios": ratios}
 
 
 def text_table(result: dict[str, Any]) -> str:

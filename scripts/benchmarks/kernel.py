@@ -7,8 +7,6 @@ one turn. Vectors are drawn, since only the cost is measured; peers are given th
 Legend: B users, N items, D dims, K list length.
 """
 
-import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from surroundings import machine
 
 from kdspark.ranking.topk import top_k
 
@@ -47,7 +46,7 @@ def run(shapes: tuple[tuple[int, int, int], ...] = SHAPES, repeats: int = 5, k: 
                 turns[name].append(_timed(method))
         for name in methods:
             measured = turns[name][1:]
-            against = [(one, other) for one, other in zip(turns["topk"][1:], measured, strict=True)]
+            against = list(zip(turns["topk"][1:], measured, strict=True))
             rows.append(
                 {
                     "method": name,
@@ -61,7 +60,7 @@ def run(shapes: tuple[tuple[int, int, int], ...] = SHAPES, repeats: int = 5, k: 
                     "topk_wall_vs_this": median(one.wall / other.wall for one, other in against),
                 }
             )
-    return {"bench": NAME, "machine": machine(threads), "rows": rows, "ratios": _ratios(rows)}
+    return {"bench": NAME, "machine": machine(), "rows": rows, "ratios": _ratios(rows)}
 
 
 def text_table(result: dict[str, Any]) -> str:
@@ -76,11 +75,6 @@ def text_table(result: dict[str, Any]) -> str:
         f"{name} {'not installed' if value is None else f'{value:.3f}'}" for name, value in result["ratios"].items()
     ]
     return "\n".join([*lines, *ratios, result["machine"]])
-
-
-def machine(threads: int) -> str:
-    """What the figures were measured on."""
-    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {threads} threads"
 
 
 def _ratios(rows: list[dict[str, Any]]) -> dict[str, float | None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import logs
 import typer
 import yaml
-from paths import called_from
+from surroundings import called_from
 
 from kdspark.cli import configure_logging
 from kdspark.config import SparkConfig

@@ -17,9 +17,8 @@ from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.scoring import rank_users
 from kdspark.config import Storage
 from kdspark.models.storage import folder_bytes, store_as
-from kdspark.ranking.metrics import NAMES
 from kdspark.spark.io import read_table
-from kdspark.spark.metrics import TAIL, per_user_metrics
+from kdspark.spark.metrics import TAIL, per_user_metrics, slice_metric_names
 from kdspark.stages import prepare, student
 from kdspark.stages.evaluate import catalogue_of, truth_and_seen
 from kdspark.stages.runner import Runner
@@ -66,11 +65,8 @@ def _metrics(runner: Runner, model: Path, scratch: Path) -> dict[str, float]:
     users = read_table(spark, prepared.users("train")).join(truth.select(tables.USER_IDX), tables.USER_IDX, "left_semi")
     ranked, _ = rank_users(users, seen, bundle, max(ks), scoring.batch_size, scoring.memory_mib)
     per_user = per_user_metrics(ranked, truth, ks, catalogue)
-    names = {
-        name: tail_name(name.removeprefix(f"{TAIL}:")) if name.startswith(f"{TAIL}:") else name
-        for name in per_user.columns
-        if name.split("@")[0] in NAMES or name.startswith(f"{TAIL}:")
-    }
+    tails = {name: tail_name(name.removeprefix(f"{TAIL}:")) for name in slice_metric_names(ks)[TAIL]}
+    names = {name: tails.get(name, name) for name in per_user.columns if name != tables.USER_IDX}
     means = per_user.agg(*(F.avg(f"`{name}`").alias(shown) for name, shown in names.items())).first()
     assert means is not None
     return {shown: float(means[shown]) for shown in names.values() if means[shown] is not None}

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdspark.ranking.ragged import contains, from_padded, joined, latest, pad_to, select_rows
+from kdspark.ranking.ragged import contains, earliest, from_padded, joined, latest, pad_to, select_rows
 from kdspark.tables import PAD
 
 LISTS = st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size=6)
@@ -51,9 +51,11 @@ def test_joined(pairs, cut):
 
 @settings(max_examples=50)
 @given(LISTS, st.integers(0, 2), st.integers(1, 7))
-def test_latest(lists, cut, width):
+def test_latest_and_earliest(lists, cut, width):
     found = latest(csr(lists, cut), width)
     assert found.tolist() == [[PAD] * (width - len(one)) + one[-width:] for one in lists]
+    found = earliest(csr(lists, cut), width)
+    assert found.tolist() == [one[:width] + [PAD] * (width - len(one)) for one in lists]
 
 
 @settings(max_examples=50)
