@@ -89,21 +89,22 @@ def _nearly_kth_largest(values: Floats, n: int, k: int, counts: npt.NDArray[np.i
         finite += values[place] >= LOWEST
     if finite < k:
         return LOWEST
-    if low == high:
+    if low == high or high == _HIGHEST:
         return low
     bins = len(counts)
     counts[:] = 0
-    scale = np.float32(bins / (np.float64(high) - np.float64(low)))
+    start = np.float64(low)  # float32 overflows where scores are far apart, or next to equal and tiny
+    scale = bins / (np.float64(high) - start)
     for place in range(n):
         if values[place] >= LOWEST:
-            counts[min(bins - 1, int((values[place] - low) * scale))] += 1
+            counts[min(bins - 1, int((values[place] - start) * scale))] += 1
     chosen, reached = bins, 0
     while reached < k:
         chosen -= 1
         reached += counts[chosen]
     least = high
     for place in range(n):
-        if values[place] >= LOWEST and min(bins - 1, int((values[place] - low) * scale)) >= chosen:
+        if values[place] >= LOWEST and min(bins - 1, int((values[place] - start) * scale)) >= chosen:
             least = min(least, values[place])
     return least
 

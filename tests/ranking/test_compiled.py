@@ -1,7 +1,7 @@
 """The compiled loops by themselves: what they promise of limits, and what they keep."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -18,15 +18,24 @@ def test_the_kth_largest(values, k):
 
 
 @given(lists, st.integers(1, 40), st.sampled_from([1, 4, 128]))
+@example(np.array([1e-40, 0, 0], np.float32), 2, 128)  # bins narrower than float32 can divide by
+@example(np.array([3e38, -3e38, 0], np.float32), 2, 128)  # and wider than it has numbers
 def test_k_values_reach_what_is_nearly_the_kth(values, k, bins):
     found = compiled._nearly_kth_largest(values, len(values), k, np.empty(bins, np.int32))
-    finite = np.sort(values[values > -np.inf])
+    finite = np.sort(values[values > -np.inf]).astype(np.float64)
     if len(finite) < k:
         assert found == compiled.LOWEST
         return
     assert found <= finite[-k]
     if bins == 128:  # within the k-th one's bin
         assert found >= finite[-k] - (finite[-1] - finite[0]) / bins * 1.01
+
+
+@given(lists, st.integers(1, 40), st.integers(1, 40))
+def test_infinite_scores_leave_a_limit_that_k_values_reach(values, k, infinite):
+    values[:infinite] = np.inf
+    found = compiled._nearly_kth_largest(values, len(values), k, np.empty(16, np.int32))
+    assert found == compiled.LOWEST if (values > -np.inf).sum() < k else (values >= found).sum() >= k
 
 
 @given(
