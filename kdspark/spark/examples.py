@@ -7,30 +7,38 @@ from pyspark.sql import functions as F
 from kdspark import tables
 from kdspark.config import ExamplesConfig
 from kdspark.spark.features import padded
-from kdspark.spark.order import latest_first
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 _SEQUENCE, _COUNT, _FIRST = "sequence", "n", "first"
+_FEATURES = (tables.CODES, tables.NUMBERS, tables.VECTOR)
 
 
-def build_examples(events: "DataFrame", users: "DataFrame", config: ExamplesConfig) -> "DataFrame":
-    """Table "examples" of a scope.
+def reach_of(config: ExamplesConfig) -> int:
+    """How many of a user's latest items its examples are made of, at most, so that no user costs more than another."""
+    return config.history_length + (config.max_positions if config.kind == "next_item" else config.max_targets)
 
-    Only as many of a user's latest events are gathered as its positions and their histories need, so that no user
-    costs more than another.
+
+def build_examples(histories: "DataFrame", users: "DataFrame", config: ExamplesConfig, files: int) -> "DataFrame":
+    """Table "examples" of a scope: partitions of whole users, in order of user_idx and position.
+
+    Users are shuffled and sorted before their positions are, which are many and wide.
 
     Args:
-        events: (user_idx, item_idx, ts) of the scope.
+        histories: `read_histories` of the scope, `reach_of(config)` long.
         users: table "users" of the scope, for the user features.
         config: kind, lengths and caps.
+        files: number of partitions.
     """
-    reach = config.history_length + (config.max_positions if config.kind == "next_item" else config.max_targets)
-    sequences = _sequences(events, reach)
-    positions = _next_item(sequences, config) if config.kind == "next_item" else _set(sequences, config)
-    features = users.select(tables.USER_IDX, tables.CODES, tables.NUMBERS, tables.VECTOR)
-    return positions.join(features, tables.USER_IDX).select(*tables.columns("examples"))
+    features = users.select(tables.USER_IDX, *_FEATURES)
+    joined = (
+        _sequences(histories)
+        .repartition(files, tables.USER_IDX)
+        .join(features.repartition(files, tables.USER_IDX), tables.USER_IDX)
+    )
+    sequences = joined.sortWithinPartitions(tables.USER_IDX)
+    return _next_item(sequences, config) if config.kind == "next_item" else _set(sequences, config)
 
 
 def scoring_inputs(users: "DataFrame", max_targets: int, copies: int) -> "DataFrame":
@@ -59,17 +67,16 @@ def widened(rows: "DataFrame", history_length: int) -> "DataFrame":
     return rows.withColumn(tables.HISTORY, padded(F.col(tables.HISTORY), history_length))
 
 
-def _sequences(events: "DataFrame", reach: int) -> "DataFrame":
-    """(user_idx, sequence, n, first): the latest `reach` items, oldest first; n events in all, `first` of them cut."""
-    recent = F.when(F.col("place") <= reach, F.struct("place", tables.ITEM_IDX))
-    grouped = (
-        events.withColumn("place", F.row_number().over(latest_first()))
-        .groupBy(tables.USER_IDX)
-        .agg(F.count("*").cast("int").alias(_COUNT), F.sort_array(F.collect_list(recent), asc=False).alias("recent"))
-    )
-    items = F.transform("recent", lambda pair: pair[tables.ITEM_IDX])
-    return grouped.select(
-        tables.USER_IDX, items.alias(_SEQUENCE), _COUNT, (F.col(_COUNT) - F.size("recent")).alias(_FIRST)
+def _sequences(histories: "DataFrame") -> "DataFrame":
+    """(user_idx, sequence, n, first): the latest items, oldest first; n events in all, `first` of them cut."""
+    reach = F.size(tables.HISTORY)
+    there = F.least(F.col(tables.N_EVENTS), reach)
+    items = F.slice(tables.HISTORY, reach - there + 1, there)
+    return histories.select(
+        tables.USER_IDX,
+        items.alias(_SEQUENCE),
+        F.col(tables.N_EVENTS).alias(_COUNT),
+        (F.col(tables.N_EVENTS) - there).alias(_FIRST),
     )
 
 
@@ -87,6 +94,7 @@ def _next_item(sequences: "DataFrame", config: ExamplesConfig) -> "DataFrame":
         tables.POSITION,
         padded(history, config.history_length).alias(tables.HISTORY),
         _padded_right(targets, config.max_targets).alias(tables.TARGETS),
+        *_FEATURES,
     )
 
 
@@ -99,6 +107,7 @@ def _set(sequences: "DataFrame", config: ExamplesConfig) -> "DataFrame":
         F.lit(0).alias(tables.POSITION),
         padded(history, config.history_length).alias(tables.HISTORY),
         _padded_right(targets, config.max_targets).alias(tables.TARGETS),
+        *_FEATURES,
     )
 
 

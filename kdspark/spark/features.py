@@ -1,9 +1,9 @@
 """Feature tables of users and items for one scope: counts, recency, age, popularity, history, and side features.
 
-One shuffle per side. A user's history is cut to its latest items inside the aggregation, so that a user with most of
-the log's events costs no more memory than any other.
+The users' part comes from `histories`, the items' is counted once for all scopes.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,6 @@ from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.spark.numbers import Scale, scale_of
-from kdspark.spark.order import latest_first
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -44,25 +43,15 @@ class Behaviour:
     age: Scale
 
 
-def build_users(events: "DataFrame", static: "DataFrame", history_length: int, clock: Clock) -> "DataFrame":
+def build_users(histories: "DataFrame", static: "DataFrame", history_length: int, clock: Clock) -> "DataFrame":
     """Table "users" of a scope.
 
     Args:
-        events: (user_idx, item_idx, ts) of the scope.
+        histories: `read_histories` of the scope, with histories of `history_length`.
         static: (user_idx, user_id, codes, numbers, vector) of the whole vocabulary.
-        history_length: L; histories are the last L items, oldest first, padded on the left.
     """
-    place = F.row_number().over(latest_first())
-    recent = F.when(F.col("place") <= history_length, F.struct("place", tables.ITEM_IDX))
-    grouped = (
-        events.withColumn("place", place)
-        .groupBy(tables.USER_IDX)
-        .agg(*_counts(), F.sort_array(F.collect_list(recent), asc=False).alias("recent"))
-    )
-    items = F.transform("recent", lambda pair: pair[tables.ITEM_IDX])
-    grouped = grouped.withColumn(tables.HISTORY, padded(items, history_length)).drop("recent")
     nothing = F.array_repeat(F.lit(tables.PAD), history_length)
-    return static.join(grouped, tables.USER_IDX, "left").select(
+    return static.join(histories, tables.USER_IDX, "left").select(
         tables.USER_IDX,
         tables.USER_ID,
         F.coalesce(tables.N_EVENTS, F.lit(0)).alias(tables.N_EVENTS),
@@ -76,9 +65,21 @@ def build_users(events: "DataFrame", static: "DataFrame", history_length: int, c
     )
 
 
-def item_counts(events: "DataFrame") -> "DataFrame":
-    """(item_idx, n_events, first_ts, last_ts)."""
-    return events.groupBy(tables.ITEM_IDX).agg(*_counts())
+def count_items(interactions: "DataFrame") -> "DataFrame":
+    """(item_idx, split, n_events, first_ts, last_ts): small, and all that is counted of items comes from it."""
+    return interactions.groupBy(tables.ITEM_IDX, tables.SPLIT).agg(
+        F.count("*").alias(tables.N_EVENTS),
+        F.min(tables.TS).alias(tables.FIRST_TS),
+        F.max(tables.TS).alias(tables.LAST_TS),
+    )
+
+
+def item_counts(counted: "DataFrame", splits: Iterable[str]) -> "DataFrame":
+    """(item_idx, n_events, first_ts, last_ts) of the items with events in these splits, from `count_items`."""
+    n_events = F.sum(tables.N_EVENTS).cast("int").alias(tables.N_EVENTS)
+    first, last = F.min(tables.FIRST_TS).alias(tables.FIRST_TS), F.max(tables.LAST_TS).alias(tables.LAST_TS)
+    wanted = counted.filter(F.col(tables.SPLIT).isin(list(splits)))
+    return wanted.groupBy(tables.ITEM_IDX).agg(n_events, first, last)
 
 
 def fit_behaviour(counts: "DataFrame", clock: Clock) -> Behaviour:
@@ -124,11 +125,3 @@ def build_items(
 def padded(items: "Column", length: int) -> "Column":
     """An array of at most `length` items, padded on the left with PAD."""
     return F.concat(F.array_repeat(F.lit(tables.PAD), F.lit(length) - F.size(items)), items)
-
-
-def _counts() -> list["Column"]:
-    return [
-        F.count("*").cast("int").alias(tables.N_EVENTS),
-        F.min(tables.TS).alias(tables.FIRST_TS),
-        F.max(tables.TS).alias(tables.LAST_TS),
-    ]

@@ -16,30 +16,40 @@ if TYPE_CHECKING:
 log = logging.getLogger("kdspark")
 
 
+def drops_rare(filters: FiltersConfig) -> bool:
+    """Whether a minimum count is set."""
+    return filters.min_user_events > 1 or filters.min_item_events > 1
+
+
 def can_drop(filters: FiltersConfig) -> bool:
     """Whether a user's event on an item may be left out without another one that stays."""
-    return filters.min_weight is not None or filters.min_user_events > 1 or filters.min_item_events > 1
+    return filters.min_weight is not None or drops_rare(filters)
+
+
+def heavy_enough(events: "DataFrame", filters: FiltersConfig) -> "DataFrame":
+    """Events of at least `min_weight`."""
+    return events if filters.min_weight is None else events.filter(F.col(tables.WEIGHT) >= filters.min_weight)
 
 
 def deduplicate(events: "DataFrame", filters: FiltersConfig) -> "DataFrame":
     """Exact duplicates once (the largest weight stays); of a user's repeats on an item all, the first or the last.
 
     Args:
-        events: (user_id, item_id, ts, weight).
+        events: ts, weight, and the columns that tell a user on an item from another: their ids or indices, and the
+            split where that is given.
     """
-    if filters.min_weight is not None:
-        events = events.filter(F.col(tables.WEIGHT) >= filters.min_weight)
-    user, item, ts, weight = tables.USER_ID, tables.ITEM_ID, tables.TS, tables.WEIGHT
+    ts, weight = tables.TS, tables.WEIGHT
+    keys = [name for name in events.columns if name not in (ts, weight)]
     if filters.repeats == "all":
-        return events.groupBy(user, item, ts).agg(F.max(weight).alias(weight))
+        return events.groupBy(*keys, ts).agg(F.max(weight).alias(weight))
     if filters.repeats == "last":
         kept = F.max(F.struct(ts, weight))
     else:
         kept = F.min(F.struct(F.col(ts), (-F.col(weight)).alias(weight)))
-    picked = events.groupBy(user, item).agg(kept.alias("kept"))
+    picked = events.groupBy(*keys).agg(kept.alias("kept"))
     sign = 1 if filters.repeats == "last" else -1
     value = (F.col("kept")[weight] * sign).cast("float")
-    return picked.select(user, item, F.col("kept")[ts].alias(ts), value.alias(weight))
+    return picked.select(*keys, F.col("kept")[ts].alias(ts), value.alias(weight))
 
 
 def drop_rare(events: "DataFrame", filters: FiltersConfig) -> "DataFrame":
@@ -48,7 +58,7 @@ def drop_rare(events: "DataFrame", filters: FiltersConfig) -> "DataFrame":
     Raises:
         InputError: nothing is left.
     """
-    if filters.min_user_events == 1 and filters.min_item_events == 1:
+    if not drops_rare(filters):
         return events
     before = None
     for round_ in count(1):  # every round but the last takes events away, so it ends

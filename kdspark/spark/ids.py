@@ -21,7 +21,7 @@ def extend_vocabulary(ids: "DataFrame", previous: "DataFrame | None", idx_name: 
     buckets are numbered in parallel and shifted by the sizes of those before.
 
     Args:
-        ids: one column `id_name`; duplicates are fine.
+        ids: one column `id_name`, which is read twice; duplicates are fine.
         previous: (idx_name, id_name) of an earlier night, or None.
 
     Returns:

@@ -157,7 +157,7 @@ def _judged(
     source: SourceConfig,
     scratch: Path,
 ) -> "DataFrame":
-    ts, ts_problem = _timestamp(columns)
+    ts, ts_problem = _timestamp(frame, columns)
     weight, weight_problem = _weight(columns)
     problems = [
         id_problem(name, frame.schema[name].dataType, ids[id_name], key)
@@ -175,7 +175,7 @@ def _judged(
     return write_judged(frame, values, reason, source, scratch)
 
 
-def _timestamp(columns: ColumnsConfig) -> tuple["Column", "Column"]:
+def _timestamp(frame: "DataFrame", columns: ColumnsConfig) -> tuple["Column", "Column"]:
     """(ts in microseconds or as the log's ordinal, what is wrong with it)."""
     nothing = F.lit(None).cast("string")
     if columns.timestamp is None:
@@ -185,7 +185,8 @@ def _timestamp(columns: ColumnsConfig) -> tuple["Column", "Column"]:
         ts = F.unix_micros(column.try_cast("timestamp"))
         parsed, inside = ts, (ts >= 0) & (ts < _YEAR_10000_US)
     else:
-        exact = column.try_cast("decimal(38,6)")  # null for NaN and infinity too
+        whole = isinstance(frame.schema[columns.timestamp].dataType, IntegralType)
+        exact = column.cast("bigint") if whole else column.try_cast("decimal(38,6)")  # null for NaN and infinity too
         factor = _MICROSECONDS.get(columns.timestamp_unit, 1)
         limit = 2**62 if columns.timestamp_unit == "ordinal" else _YEAR_10000_US // factor
         least = -limit if columns.timestamp_unit == "ordinal" else 0

@@ -13,10 +13,19 @@ from pyspark.sql import functions as F
 from kdspark import tables
 
 if TYPE_CHECKING:
-    from pyspark.sql import WindowSpec
+    from pyspark.sql import Column, DataFrame, WindowSpec
 
 
 def latest_first() -> "WindowSpec":
     """A user's events from the latest to the oldest; events without a time come last."""
+    return Window.partitionBy(tables.USER_IDX).orderBy(*_order())
+
+
+def by_user(events: "DataFrame") -> "DataFrame":
+    """Within each partition one user after the other, each one's latest events first."""
+    return events.sortWithinPartitions(tables.USER_IDX, *_order())
+
+
+def _order() -> "list[Column | str]":
     tie = F.xxhash64(tables.USER_IDX, tables.ITEM_IDX)
-    return Window.partitionBy(tables.USER_IDX).orderBy(F.desc_nulls_last(tables.TS), tie, tables.ITEM_IDX)
+    return [F.desc_nulls_last(tables.TS), tie, tables.ITEM_IDX]

@@ -4,6 +4,7 @@ Codes and scales are fitted on the entities that have train events, and then app
 holds cannot leak into them. Codes are stable from night to night, like ids.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,7 @@ def build_static(
     vocabulary: "DataFrame",
     trained: "DataFrame",
     previous: "DataFrame | None",
+    write_codes: "Callable[[DataFrame], DataFrame]",
 ) -> Static:
     """Fit on the trained entities, encode all of the vocabulary; without a side table the arrays are empty.
 
@@ -74,14 +76,15 @@ def build_static(
         vocabulary: (idx, id).
         trained: (idx) of the entities with train events.
         previous: an earlier night's "feature_codes".
+        write_codes: writes table "feature_codes" and reads it again, since it is looked up several times.
     """
     idx_name, id_name = vocabulary.columns
     if side is None or config is None:
         empty = side_free(vocabulary)
         codes = vocabulary.sparkSession.createDataFrame([], tables.ddl("feature_codes"))  # type: ignore[type-var]
-        return Static(empty, codes, 1, {tables.CODES: 0, tables.NUMBERS: 0, tables.VECTOR: 0}, {})
+        return Static(empty, write_codes(codes), 1, {tables.CODES: 0, tables.NUMBERS: 0, tables.VECTOR: 0}, {})
     described = vocabulary.join(side, id_name).drop(id_name)
-    encoders = fit_encoders(described, config, features, trained, previous, idx_name)
+    encoders = fit_encoders(described, config, features, trained, previous, idx_name, write_codes)
     encoded = encode_side(described, config, features, encoders, idx_name)
     widths = encoders.widths(config, features)
     joined = vocabulary.join(encoded, idx_name, "left")
@@ -120,6 +123,7 @@ def fit_encoders(
     trained: "DataFrame",
     previous: "DataFrame | None",
     idx_name: str,
+    write_codes: "Callable[[DataFrame], DataFrame]",
 ) -> Encoders:
     """Fit codes and scales.
 
@@ -127,15 +131,15 @@ def fit_encoders(
         side: (idx_name, feature columns).
         trained: (idx_name) of the entities with train events.
         previous: an earlier night's "feature_codes": they stay, new ones follow.
+        write_codes: writes table "feature_codes" and reads it again.
     """
     fitted_on = side.join(trained, idx_name, "left_semi")
-    columns = [*config.categorical, *config.multi_valued]
-    # Small, and read four times: to be counted, joined, looked up and written.
-    codes = fit_codes(fitted_on, config, features, previous, idx_name).persist() if columns else None
-    spark = side.sparkSession
-    table = codes if codes is not None else spark.createDataFrame([], tables.ddl("feature_codes"))  # type: ignore[type-var]
+    if config.categorical or config.multi_valued:
+        codes = write_codes(fit_codes(fitted_on, config, features, previous, idx_name))
+    else:
+        codes = write_codes(side.sparkSession.createDataFrame([], tables.ddl("feature_codes")))  # type: ignore[type-var]
     scales, lengths = fit_scales(fitted_on, config), fit_lengths(side, config)
-    return Encoders(table, (table.count() if columns else 0) + 1, scales, lengths)
+    return Encoders(codes, codes.count() + 1, scales, lengths)
 
 
 def encode_side(

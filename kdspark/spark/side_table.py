@@ -21,6 +21,7 @@ from kdspark import tables
 from kdspark.config import SideTableConfig
 from kdspark.errors import InputError
 from kdspark.spark.id_types import decimal_places, id_problem
+from kdspark.spark.io import read_table, uri
 from kdspark.spark.numbers import FILE, check_numbers
 from kdspark.spark.quarantine import check_bad_rows, count_reasons, describe, write_judged
 from kdspark.spark.sources import SourceFile, list_files, quoted, read_source, require_columns
@@ -64,7 +65,7 @@ def read_side(
         id_type: the type of the log's ids.
         max_bad_fraction: share of bad rows, or of a numeric column's values that are no numbers, above which the night
             fails.
-        scratch: folder for the rows; must outlive the result.
+        scratch: folder for the rows, beside which another one is made; both must outlive the result.
 
     Raises:
         InputError: a column is missing or mistyped, a file unreadable, too many bad rows or values, or no good row.
@@ -83,7 +84,9 @@ def read_side(
     good = judged.filter(F.col(tables.REASON).isNull())
     named = [F.col(_ROW)[f"v{index}"].alias(name) for index, name in enumerate(features)]
     check_numbers(good.select(F.col(tables.SOURCE_FILE).alias(FILE), *named), side, max_bad_fraction)
-    rows = good.groupBy(id_name).agg(F.max(_ROW).alias(_ROW)).select(id_name, *named)
+    once = scratch.with_name(f"{scratch.name}-once")  # read by everything that is fitted on it
+    good.groupBy(id_name).agg(F.max(_ROW).alias(_ROW)).write.parquet(uri(once))
+    rows = read_table(spark, once).select(id_name, *named)
     bad = judged.filter(F.col(tables.REASON).isNotNull()).select(*tables.columns("quarantine"))
     return SideTable(rows, bad, counts, files)
 

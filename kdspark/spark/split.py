@@ -1,6 +1,7 @@
 """Events become train, valid and test: leave-one-out by time, temporal, random by hash, or provided.
 
-Legend: an interactions frame has user_idx, item_idx, ts, weight; a split frame has `split` too.
+Legend: an interactions frame has user_idx, item_idx, ts, weight; a split frame has `split` too. The events of a
+provided split come with one: that of the file they are from.
 """
 
 from typing import TYPE_CHECKING
@@ -25,16 +26,13 @@ def split_events(
     config: SplitConfig,
     seed: int,
     end_us: int,
-    valid: "DataFrame | None" = None,
-    test: "DataFrame | None" = None,
 ) -> "DataFrame":
-    """Add column `split`; see `SplitConfig` for what each kind means.
+    """Set column `split`; see `SplitConfig` for what each kind means.
 
     Ties in time are broken by a hash of (user, item), see `order`; random numbers are hashes of (user, item, seed):
     the same split for any partitioning.
 
     Args:
-        valid, test: with kind "provided", the events given for them (valid may be None).
         end_us: end of the night, from which a temporal split counts back.
     """
     if config.kind == "leave_one_out":
@@ -51,7 +49,10 @@ def split_events(
         draw = _uniform(seed)
         part = F.when(draw < test_below, tables.TEST).when(draw < valid_below, tables.VALID)
         return events.withColumn(tables.SPLIT, part.otherwise(tables.TRAIN))
-    return _provided(events, config, seed, valid, test)
+    if config.valid is not None:
+        return events
+    cut = (F.col(tables.SPLIT) == tables.TRAIN) & (_uniform(seed) < config.valid_fraction)
+    return events.withColumn(tables.SPLIT, F.when(cut, tables.VALID).otherwise(F.col(tables.SPLIT)))
 
 
 def check_split(counts: dict[str, int], config: SplitConfig) -> None:
@@ -72,19 +73,6 @@ def _leave_one_out(events: "DataFrame", config: SplitConfig) -> "DataFrame":
     enough = F.count("*").over(everything) > held_out
     part = F.when(enough & (place <= config.n_test), tables.TEST).when(enough & (place <= held_out), tables.VALID)
     return events.withColumn(tables.SPLIT, part.otherwise(tables.TRAIN))
-
-
-def _provided(
-    events: "DataFrame", config: SplitConfig, seed: int, valid: "DataFrame | None", test: "DataFrame | None"
-) -> "DataFrame":
-    assert test is not None
-    if valid is None:
-        part = F.when(_uniform(seed) < config.valid_fraction, tables.VALID).otherwise(tables.TRAIN)
-        train = events.withColumn(tables.SPLIT, part)
-    else:
-        train = events.withColumn(tables.SPLIT, F.lit(tables.TRAIN))
-        train = train.unionByName(valid.withColumn(tables.SPLIT, F.lit(tables.VALID)))
-    return train.unionByName(test.withColumn(tables.SPLIT, F.lit(tables.TEST)))
 
 
 def _uniform(seed: int) -> "Column":

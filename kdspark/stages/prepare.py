@@ -16,12 +16,14 @@ from kdspark import tables
 from kdspark.bridge.prepared import FEATURES_FILE, splits_of
 from kdspark.config import Config
 from kdspark.errors import ConfigError, StageError
-from kdspark.spark.examples import build_examples
-from kdspark.spark.features import Clock, build_items, build_users, fit_behaviour, item_counts
-from kdspark.spark.filters import can_drop, deduplicate, drop_rare
+from kdspark.spark.examples import build_examples, reach_of
+from kdspark.spark.features import Clock, build_items, build_users, count_items, fit_behaviour, item_counts
+from kdspark.spark.filters import can_drop, deduplicate, drop_rare, drops_rare, heavy_enough
+from kdspark.spark.histories import read_histories
 from kdspark.spark.ids import extend_vocabulary
 from kdspark.spark.ingest import Ingested
 from kdspark.spark.io import read_table, training_files, uri, write_table
+from kdspark.spark.order import by_user
 from kdspark.spark.side import Static, build_static
 from kdspark.spark.side_table import SideTable
 from kdspark.spark.split import check_split, split_events
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 NAME = "prepare"
 _EVENTS_PER_FILE = 1_000_000
+_ITEMS = "counted_items"
+_SCOPES: tuple[Scope, ...] = ("train", "full")
 
 
 def check_lists_fit(config: Config, manifest: Manifest) -> None:
@@ -95,8 +99,10 @@ class _Builder:
 
     def build(self) -> Outcome:
         logs = read_logs(self.night, self.scratch)
-        events = {name: deduplicate(log.events, self.data.filters) for name, log in logs.items()}
-        events[LOG] = drop_rare(events[LOG], self.data.filters)
+        filters = self.data.filters
+        events = {name: heavy_enough(log.events, filters) for name, log in logs.items()}
+        if drops_rare(filters):
+            events[LOG] = drop_rare(deduplicate(events[LOG], filters), filters)
         sides = read_sides(self.night, logs[LOG].id_types, self.scratch)
         read: dict[str, Ingested | SideTable] = {**logs, **sides}
         quarantine = reduce(lambda a, b: a.unionByName(b), [source.quarantine for source in read.values()])
@@ -105,8 +111,9 @@ class _Builder:
         for side, idx_name, id_name in SIDES:
             self._write_ids(events, rows.get(side), idx_name, id_name)
         splits = self._write_interactions(events, sum(log.counts["good"] for log in logs.values()))
-        if can_drop(self.data.filters):
+        if can_drop(filters):
             self._write_seen(logs)
+        self._write_histories()
         static = {side: self._static(side, idx_name, rows.get(side)) for side, idx_name, _ in SIDES}
         catalogue = self._write_features(static, splits)
         facts = {
@@ -121,28 +128,27 @@ class _Builder:
         name = _ids_table(id_name)
         parts = [frame.select(id_name) for frame in events.values()]
         parts += [side.select(id_name)] if side is not None else []
-        ids = reduce(lambda a, b: a.unionByName(b), parts)
+        reduce(lambda a, b: a.unionByName(b), parts).distinct().write.parquet(uri(self.scratch / name))
         known = read_table(self.spark, self.previous / name) if self.previous else None
-        self._write(extend_vocabulary(ids, known, idx_name, id_name), name)
+        self._write(extend_vocabulary(self._scratch(name), known, idx_name, id_name), name)
 
     def _write_interactions(self, events: "dict[str, DataFrame]", rows: int) -> dict[str, int]:
+        """All events of a user in one file, latest first: what follows reads whole users, file by file."""
         indexed = {name: self._indexed(frame) for name, frame in events.items()}
-        split = split_events(
-            indexed[LOG],
-            self.data.split,
-            self.night.config.seed,
-            self.night.end_us,
-            indexed.get("valid"),
-            indexed.get("test"),
-        )
-        # All events of a user in one file, in order: trainers read whole users block by block.
-        order = (tables.USER_IDX, tables.TS, tables.ITEM_IDX)
+        if self.data.split.kind == "provided":
+            given = {LOG: tables.TRAIN, "valid": tables.VALID, "test": tables.TEST}
+            indexed = {name: frame.withColumn(tables.SPLIT, F.lit(given[name])) for name, frame in indexed.items()}
         files = max(4, -(-rows // _EVENTS_PER_FILE))
-        laid_out = split.repartition(files, tables.USER_IDX).sortWithinPartitions(*order)
-        self._write(laid_out, "interactions")
-        counted = self._table("interactions").groupBy(tables.SPLIT).count().collect()
+        # The one shuffle: what is grouped by user and item, or ordered by user, needs no other.
+        shuffled = reduce(lambda a, b: a.unionByName(b), indexed.values()).repartition(files, tables.USER_IDX)
+        once = deduplicate(shuffled, self.data.filters)
+        self._write(
+            by_user(split_events(once, self.data.split, self.night.config.seed, self.night.end_us)), "interactions"
+        )
+        count_items(self._table("interactions")).write.parquet(uri(self.scratch / _ITEMS))
+        counted = self._scratch(_ITEMS).groupBy(tables.SPLIT).agg(F.sum(tables.N_EVENTS).alias("n")).collect()
         counts = dict.fromkeys((tables.TRAIN, tables.VALID, tables.TEST), 0)
-        counts |= {row[tables.SPLIT]: int(row["count"]) for row in counted}
+        counts |= {row[tables.SPLIT]: int(row["n"]) for row in counted}
         check_split(counts, self.data.split)
         return counts
 
@@ -160,43 +166,55 @@ class _Builder:
         with_users = events.join(self._table("user_ids"), tables.USER_ID)
         return with_users.join(self._table("item_ids"), tables.ITEM_ID)
 
+    def _write_histories(self) -> None:
+        length = self.data.features.history_length
+        for scope in _SCOPES:
+            histories = read_histories(self.spark, self.out / "interactions", splits_of(scope), length)
+            histories.write.parquet(uri(self.scratch / f"histories_{scope}"))
+
     def _static(self, side: str, idx_name: str, frame: "DataFrame | None") -> Static:
         id_name = tables.USER_ID if side == "users" else tables.ITEM_ID
         codes = f"{side[:-1]}_codes"
         known = read_table(self.spark, self.previous / codes) if self.previous else None
-        trained = self._events("train").select(idx_name).distinct()
+        trained = self._scratch("histories_train") if side == "users" else self._item_counts("train")
         config = getattr(self.data, side)
-        static = build_static(frame, config, self.data.features, self._table(_ids_table(id_name)), trained, known)
-        self._write(static.codes, "feature_codes", codes)
+        vocabulary = self._table(_ids_table(id_name))
+
+        def write_codes(frame: "DataFrame") -> "DataFrame":
+            self._write(frame, "feature_codes", codes)
+            return self._table(codes)
+
+        trained = trained.select(idx_name)
+        static = build_static(frame, config, self.data.features, vocabulary, trained, known, write_codes)
         static.table.write.parquet(uri(self.scratch / side))
         return static
 
     def _write_features(self, static: dict[str, Static], splits: dict[str, int]) -> int:
-        users, items = (read_table(self.spark, self.scratch / side) for side in ("users", "items"))
-        behaviour = fit_behaviour(item_counts(self._events("train")), self.clock)
-        scopes: tuple[Scope, ...] = ("train", "full")
-        for scope in scopes:
-            events = self._events(scope)
-            total = sum(splits[name] for name in splits_of(scope))
-            table = build_users(events, users, self.data.features.history_length, self.clock)
-            # Sequence models train from this table: a layout fixed by the data alone.
-            laid_out = table.repartition(training_files(self.rows["user_ids"]), tables.USER_IDX)
-            self._write(laid_out.sortWithinPartitions(tables.USER_IDX), "users", f"users_{scope}")
-            self._write(
-                build_items(item_counts(events), items, total, behaviour, self.clock), "items", f"items_{scope}"
+        users, items = self._scratch("users"), self._scratch("items")
+        behaviour = fit_behaviour(self._item_counts("train"), self.clock)
+        # Sequence models train from the users' table: a layout fixed by the data alone.
+        files = training_files(self.rows["user_ids"])
+        for scope in _SCOPES:
+            histories, every = (
+                frame.repartition(files, tables.USER_IDX) for frame in (self._scratch(f"histories_{scope}"), users)
             )
+            table = build_users(histories, every, self.data.features.history_length, self.clock)
+            self._write(table.sortWithinPartitions(tables.USER_IDX), "users", f"users_{scope}")
+            total = sum(splits[name] for name in splits_of(scope))
+            table = build_items(self._item_counts(scope), items, total, behaviour, self.clock)
+            self._write(table, "items", f"items_{scope}")
             if scope == "train" or self.night.config.refit:
-                self._write_examples(events, scope)
+                self._write_examples(scope)
         self._describe_features(static)
         return self._table("items_train").filter(F.col(tables.N_EVENTS) > 0).count()
 
-    def _write_examples(self, events: "DataFrame", scope: Scope) -> None:
-        name = f"examples_{scope}"
-        examples = build_examples(events, self._table(f"users_{scope}"), self.data.examples)
-        most = self.data.examples.max_positions if self.data.examples.kind == "next_item" else 1
-        expected = min(self.rows["interactions"], self.rows["user_ids"] * most)
-        laid_out = examples.repartition(training_files(expected), tables.USER_IDX)
-        self._write(laid_out.sortWithinPartitions(tables.USER_IDX, tables.POSITION), "examples", name)
+    def _write_examples(self, scope: Scope) -> None:
+        config = self.data.examples
+        most = config.max_positions if config.kind == "next_item" else 1
+        files = training_files(min(self.rows["interactions"], self.rows["user_ids"] * most))
+        histories = read_histories(self.spark, self.out / "interactions", splits_of(scope), reach_of(config))
+        examples = build_examples(histories, self._table(f"users_{scope}"), config, files)
+        self._write(examples, "examples", f"examples_{scope}")
 
     def _describe_features(self, static: dict[str, Static]) -> None:
         def sizes(side: Static, behavioural: int) -> dict[str, int]:
@@ -215,8 +233,11 @@ class _Builder:
         }
         write_json(self.out / FEATURES_FILE, description)
 
-    def _events(self, scope: Scope) -> "DataFrame":
-        return self._table("interactions").filter(F.col(tables.SPLIT).isin(splits_of(scope)))
+    def _item_counts(self, scope: Scope) -> "DataFrame":
+        return item_counts(self._scratch(_ITEMS), splits_of(scope))
+
+    def _scratch(self, name: str) -> "DataFrame":
+        return read_table(self.spark, self.scratch / name)
 
     def _table(self, name: str) -> "DataFrame":
         return read_table(self.spark, self.out / name)

@@ -5,8 +5,8 @@ import pytest
 from kdspark import tables
 from kdspark.config import ExamplesConfig
 from kdspark.spark.earlier import EARLIER, with_earlier
-from kdspark.spark.examples import build_examples, widened
-from tests.spark.logs import events, tie_hashes
+from kdspark.spark.examples import build_examples, reach_of, widened
+from tests.spark.logs import Written, events, tie_hashes
 from tests.spark.test_examples import users
 
 LENGTH = 3
@@ -14,7 +14,7 @@ LOGS = {user: [(user, (7 * n + user) % 23, n // 2) for n in range(count)] for us
 
 
 @pytest.mark.parametrize(("kind", "wide"), [("next_item", LENGTH), ("next_item", 5), ("set", LENGTH)])
-def test_history_and_what_it_leaves_out_are_all_that_a_user_did(spark, kind, wide):
+def test_history_and_what_it_leaves_out_are_all_that_a_user_did(spark, tmp_path, kind, wide):
     rows = [row for log in LOGS.values() for row in log]
     hashes = tie_hashes(spark, rows)
     ordered = {
@@ -23,7 +23,9 @@ def test_history_and_what_it_leaves_out_are_all_that_a_user_did(spark, kind, wid
     }
     counts = spark.createDataFrame([(u, len(log)) for u, log in LOGS.items()], f"{tables.USER_IDX} INT, n_events INT")
     log, features = events(spark, rows, 3), users(spark, 4).join(counts, tables.USER_IDX)
-    examples = build_examples(log, features, ExamplesConfig(kind=kind, history_length=LENGTH))
+    config = ExamplesConfig(kind=kind, history_length=LENGTH)
+    histories = Written(spark, tmp_path).histories(rows, reach_of(config))
+    examples = build_examples(histories, features, config, 3)
 
     found = with_earlier(widened(examples, wide), log, features, LENGTH, kind).collect()
     assert found

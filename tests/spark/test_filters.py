@@ -7,7 +7,7 @@ import pytest
 from kdspark import tables
 from kdspark.config import FiltersConfig
 from kdspark.errors import InputError
-from kdspark.spark.filters import deduplicate, drop_rare
+from kdspark.spark.filters import deduplicate, drop_rare, heavy_enough
 
 COLUMNS = [tables.USER_ID, tables.ITEM_ID, tables.TS, tables.WEIGHT]
 SCHEMA = "{} STRING, {} STRING, {} BIGINT, {} FLOAT".format(*COLUMNS)
@@ -45,7 +45,13 @@ def test_without_time_repeats_count_once(spark):
 def test_min_weight_comes_before_repeats(spark):
     # The first event is too light; the one after it stays.
     rows = [("a", "x", 1, 1.0), ("a", "x", 2, 4.0)]
-    assert kept(deduplicate(frame(spark, rows), FiltersConfig(min_weight=4.0))) == [("a", "x", 2, 4.0)]
+    filters = FiltersConfig(min_weight=4.0)
+    assert kept(deduplicate(heavy_enough(frame(spark, rows), filters), filters)) == [("a", "x", 2, 4.0)]
+
+
+def test_equal_events_of_two_splits_are_two(spark):
+    rows = frame(spark, ROWS[:2]).selectExpr("*", "IF(weight > 1, 'train', 'test') AS split")
+    assert kept(deduplicate(rows, FiltersConfig())) == [("a", "x", 1, 1.0), ("a", "x", 1, 3.0)]
 
 
 def core(log, users, items):

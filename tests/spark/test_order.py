@@ -3,7 +3,7 @@
 from pyspark.sql import functions as F
 
 from kdspark import tables
-from kdspark.spark.order import latest_first
+from kdspark.spark.order import by_user, latest_first
 from tests.spark.logs import events
 
 
@@ -25,6 +25,15 @@ def test_ties_do_not_depend_on_partitions_or_input_order(spark):
     once = ordered(spark, rows)
     assert ordered(spark, rows[::-1], partitions=7) == once
     assert all(sorted(items) == list(range(12)) for items in once.values())
+
+
+def test_partitions_are_in_the_same_order(spark):
+    rows = [(user, item, (user * item) % 5 or None) for user in range(9) for item in range(12)]
+    listed = {}
+    for row in by_user(events(spark, rows).repartition(1)).collect():
+        listed.setdefault(row[tables.USER_IDX], []).append(row[tables.ITEM_IDX])
+    assert list(listed) == sorted(listed)
+    assert listed == ordered(spark, rows)
 
 
 def test_tied_items_have_no_common_order(spark):

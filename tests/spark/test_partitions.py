@@ -105,7 +105,8 @@ def test_a_side_table_takes_a_category_from_folders(spark, tmp_path):
     frame = side_rows(spark, side, tmp_path / "_scratch", tables.USER_ID)
     schema = f"{tables.USER_IDX} INT, {tables.USER_ID} STRING"
     vocabulary = spark.createDataFrame([(0, "a"), (1, "b"), (2, "c")], schema)
-    static = build_static(frame, side, FeaturesConfig(), vocabulary, vocabulary.select(tables.USER_IDX), None)
+    everybody = vocabulary.select(tables.USER_IDX)
+    static = build_static(frame, side, FeaturesConfig(), vocabulary, everybody, None, lambda codes: codes)
     code = {row[tables.VALUE]: row[tables.CODE] for row in static.codes.collect()}
     found = dict(static.table.select(tables.USER_ID, static.table[tables.CODES][0]).collect())
     assert found == {"a": code["de"], "b": code["fr"], "c": code["de"]}

@@ -32,7 +32,7 @@ def built(spark, tmp_path):
         ids = sorted({row[0] for row in rows} | {"nowhere"})
         vocabulary = spark.createDataFrame(list(enumerate(ids)), f"{tables.ITEM_IDX} INT, {tables.ITEM_ID} STRING")
         trained = vocabulary.filter(vocabulary[tables.ITEM_ID].isin("a", "b", "nowhere")).select(tables.ITEM_IDX)
-        return build_static(frame, side, FEATURES, vocabulary, trained, previous)
+        return build_static(frame, side, FEATURES, vocabulary, trained, previous, lambda codes: codes)
 
     return build
 

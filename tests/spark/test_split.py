@@ -1,8 +1,11 @@
 """Splits against brute force in pandas: ties, boundaries, determinism, and what an empty part says."""
 
+from functools import reduce
+
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.config import FiltersConfig, SourceConfig, SplitConfig
@@ -19,6 +22,12 @@ def parts(frame):
     for row in frame.collect():
         found.setdefault(row[tables.SPLIT], set()).add((row[tables.USER_IDX], row[tables.ITEM_IDX], row[tables.TS]))
     return found
+
+
+def of_files(frames):
+    """The events of a provided split."""
+    marked = [frame.withColumn(tables.SPLIT, F.lit(split)) for split, frame in frames.items()]
+    return reduce(lambda a, b: a.unionByName(b), marked)
 
 
 def test_leave_one_out_against_brute_force_whatever_the_partitions(spark):
@@ -59,9 +68,12 @@ def test_random_depends_on_user_item_and_seed_alone(spark):
 def test_provided(spark):
     config = SplitConfig(kind="provided", test=SourceConfig(paths="unused"), valid_fraction=0.25)
     train, valid, test = [(0, i, 0) for i in range(200)], [(1, 1, 1)], [(1, 2, 2)]
-    given = split_events(events(spark, train), config, 1, END_US, events(spark, valid), events(spark, test))
+    files = {tables.TRAIN: events(spark, train), tables.VALID: events(spark, valid), tables.TEST: events(spark, test)}
+    both = config.model_copy(update={"valid": SourceConfig(paths="unused")})
+    given = split_events(of_files(files), both, 1, END_US)
     assert parts(given) == {"train": set(train), "valid": set(valid), "test": set(test)}
-    cut = parts(split_events(events(spark, train), config, 1, END_US, None, events(spark, test)))
+    del files[tables.VALID]
+    cut = parts(split_events(of_files(files), config, 1, END_US))
     assert cut["test"] == set(test)
     assert cut["train"] | cut["valid"] == set(train)
     assert not cut["train"] & cut["valid"]
@@ -78,7 +90,8 @@ def test_an_empty_part_is_named(empty):
 def test_a_provided_split_may_do_without_validation(spark):
     config = SplitConfig(kind="provided", test=SourceConfig(paths="unused"), valid_fraction=0)
     train, test = [(0, i, 0) for i in range(50)], [(1, 2, 2)]
-    found = parts(split_events(events(spark, train), config, 1, END_US, None, events(spark, test)))
+    files = {tables.TRAIN: events(spark, train), tables.TEST: events(spark, test)}
+    found = parts(split_events(of_files(files), config, 1, END_US))
     assert found == {"train": set(train), "test": set(test)}
     check_split({"train": 50, "test": 1}, config)
     with pytest.raises(InputError, match="no valid events"):
@@ -99,10 +112,7 @@ def test_a_repeat_in_the_future_changes_nothing_in_train_by_default(spark, confi
     again = [(u, i, END_US - DAY_US + n) for n, (u, i, _) in enumerate(first[::3])]
 
     def train(rows, filters):
-        log = events(spark, rows).withColumnsRenamed({tables.USER_IDX: tables.USER_ID, tables.ITEM_IDX: tables.ITEM_ID})
-        kept = deduplicate(log, filters)
-        kept = kept.withColumnsRenamed({tables.USER_ID: tables.USER_IDX, tables.ITEM_ID: tables.ITEM_IDX})
-        return parts(split_events(kept, config, 3, END_US))["train"]
+        return parts(split_events(deduplicate(events(spark, rows), filters), config, 3, END_US))["train"]
 
     assert train(first + again, FiltersConfig()) == train(first, FiltersConfig())
     assert train(first + again, FiltersConfig(repeats="last")) != train(first, FiltersConfig())

@@ -1,0 +1,151 @@
+"""What a user did, in a row: counts, first and last time, and the latest items; from the interactions table's files.
+
+That table's files hold whole users, one after the other, latest events first (`order.by_user`). So a pass over each
+file tells all, without a shuffle or a sort, and as arrays: no Python object per event. A file is read in batches, and
+of a user whose events go on in the next one no more is kept than the latest items: one who has most of the log's
+events costs no more memory than another.
+
+Legend: E events of a batch, U users in it, L history length.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kdspark import tables
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+Ints = npt.NDArray[np.int64]
+
+SCHEMA = (
+    f"{tables.USER_IDX} INT, {tables.N_EVENTS} INT, {tables.FIRST_TS} BIGINT, {tables.LAST_TS} BIGINT, "
+    f"{tables.HISTORY} ARRAY<INT>"
+)
+_COLUMNS = [tables.USER_IDX, tables.ITEM_IDX, tables.TS]
+_ROWS = 1 << 17
+_LATE, _EARLY = np.iinfo(np.int64).max, np.iinfo(np.int64).min  # stand for no time in a minimum, in a maximum
+
+
+def read_histories(spark: "SparkSession", interactions: Path, splits: Iterable[str], length: int) -> "DataFrame":
+    """(user_idx, n_events, first_ts, last_ts, history), a row per user with an event in these splits.
+
+    Args:
+        interactions: folder of table "interactions", which all executors see under this path.
+        length: L; histories are the latest L items, oldest first, padded on the left.
+    """
+    paths, wanted = [str(path) for path in sorted(interactions.glob("*.parquet"))], list(splits)
+
+    def build(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for file in batch.column(0).to_pylist():
+                yield from histories_of(paths[file], wanted, length)
+
+    # one file, one task
+    return spark.range(0, len(paths), 1, len(paths)).mapInArrow(build, SCHEMA)
+
+
+def histories_of(path: str, splits: list[str], length: int, rows: int = _ROWS) -> Iterator[pa.RecordBatch]:
+    """The rows of one file's users, in order of user_idx.
+
+    Args:
+        rows: read at once.
+    """
+    held = _Held.nothing()
+    for batch in pq.ParquetFile(path).iter_batches(rows, columns=[*_COLUMNS, tables.SPLIT]):
+        kept = batch.filter(pc.is_in(batch.column(tables.SPLIT), pa.array(splits)))
+        if kept.num_rows:
+            done, held = held.followed_by(_Events.read(kept)).cut_off_last(length)
+            if len(done.events.users_E):
+                yield done.as_rows(length)
+    if len(held.events.users_E):
+        yield held.as_rows(length)
+
+
+@dataclass(frozen=True)
+class _Events:
+    """Users in ascending order, latest events first; `timed_E` says which have a time."""
+
+    users_E: Ints
+    items_E: Ints
+    ts_E: Ints
+    timed_E: npt.NDArray[np.bool_]
+
+    @classmethod
+    def read(cls, batch: pa.RecordBatch) -> "_Events":
+        users_E, items_E, ts_E = (batch.column(name) for name in _COLUMNS)
+        return cls(
+            np.asarray(users_E, np.int64),
+            np.asarray(items_E, np.int64),
+            np.asarray(pc.fill_null(ts_E, 0), np.int64),
+            np.asarray(pc.is_valid(ts_E)),
+        )
+
+    def __getitem__(self, part: slice) -> "_Events":
+        return _Events(self.users_E[part], self.items_E[part], self.ts_E[part], self.timed_E[part])
+
+    def __add__(self, other: "_Events") -> "_Events":
+        pairs = (
+            (self.users_E, other.users_E),
+            (self.items_E, other.items_E),
+            (self.ts_E, other.ts_E),
+            (self.timed_E, other.timed_E),
+        )
+        return _Events(*(np.concatenate(pair) for pair in pairs))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Events, and of the first user's some that are no longer there: how many, and the first time among them."""
+
+    events: _Events
+    gone: int
+    first_ts: int
+
+    @classmethod
+    def nothing(cls) -> "_Held":
+        none = np.empty(0, np.int64)
+        return cls(_Events(none, none, none, np.empty(0, np.bool_)), 0, _LATE)
+
+    def followed_by(self, events: _Events) -> "_Held":
+        return _Held(self.events + events, self.gone, self.first_ts)
+
+    def cut_off_last(self, length: int) -> "tuple[_Held, _Held]":
+        """Everybody but the last user, who may go on; and that one, with the latest `length` events."""
+        users_E = self.events.users_E
+        start = int(np.searchsorted(users_E, users_E[-1]))
+        last = self.events[slice(start, None)]
+        gone, first_ts = (self.gone, self.first_ts) if start == 0 else (0, _LATE)
+        first_ts = min(first_ts, int(np.where(last.timed_E, last.ts_E, _LATE).min()))
+        held = _Held(last[slice(length)], gone + max(len(last.users_E) - length, 0), first_ts)
+        return _Held(self.events[slice(start)], self.gone, self.first_ts), held
+
+    def as_rows(self, length: int) -> pa.RecordBatch:
+        events = self.events
+        starts_U = np.flatnonzero(np.diff(events.users_E, prepend=-1))
+        counts_U = np.diff(starts_U, append=len(events.users_E))
+        first_U = np.minimum.reduceat(np.where(events.timed_E, events.ts_E, _LATE), starts_U)
+        last_U = np.maximum.reduceat(np.where(events.timed_E, events.ts_E, _EARLY), starts_U)
+        first_U[0] = min(first_U[0], self.first_ts)
+        places_L = np.arange(length - 1, -1, -1)  # back from the latest
+        at_UL = np.minimum(starts_U[:, None] + places_L, len(events.items_E) - 1)
+        history_UL = np.where(places_L < counts_U[:, None], events.items_E[at_UL], tables.PAD).astype(np.int32)
+        counts_U[0] += self.gone
+        offsets = np.arange(len(starts_U) + 1, dtype=np.int32) * length
+        arrays = [
+            pa.array(events.users_E[starts_U].astype(np.int32)),
+            pa.array(counts_U.astype(np.int32)),
+            pa.array(first_U, mask=first_U == _LATE),
+            pa.array(last_U, mask=last_U == _EARLY),
+            pa.ListArray.from_arrays(pa.array(offsets), pa.array(history_UL.reshape(-1))),
+        ]
+        names = [tables.USER_IDX, tables.N_EVENTS, tables.FIRST_TS, tables.LAST_TS, tables.HISTORY]
+        return pa.RecordBatch.from_arrays(arrays, names)
