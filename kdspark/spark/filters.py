@@ -4,6 +4,7 @@ import logging
 from itertools import count
 from typing import TYPE_CHECKING
 
+from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from kdspark import tables
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 log = logging.getLogger("kdspark")
+
+_PLACE = "place"
 
 
 def drops_rare(filters: FiltersConfig) -> bool:
@@ -42,14 +45,10 @@ def deduplicate(events: "DataFrame", filters: FiltersConfig) -> "DataFrame":
     keys = [name for name in events.columns if name not in (ts, weight)]
     if filters.repeats == "all":
         return events.groupBy(*keys, ts).agg(F.max(weight).alias(weight))
-    if filters.repeats == "last":
-        kept = F.max(F.struct(ts, weight))
-    else:
-        kept = F.min(F.struct(F.col(ts), (-F.col(weight)).alias(weight)))
-    picked = events.groupBy(*keys).agg(kept.alias("kept"))
-    sign = 1 if filters.repeats == "last" else -1
-    value = (F.col("kept")[weight] * sign).cast("float")
-    return picked.select(*keys, F.col("kept")[ts].alias(ts), value.alias(weight))
+    # An aggregate of (ts, weight) pairs would sort as well, and once more for what is kept.
+    time = F.desc_nulls_last(ts) if filters.repeats == "last" else F.asc_nulls_first(ts)
+    place = F.row_number().over(Window.partitionBy(*keys).orderBy(time, F.desc(weight)))
+    return events.withColumn(_PLACE, place).filter(F.col(_PLACE) == 1).drop(_PLACE)
 
 
 def drop_rare(events: "DataFrame", filters: FiltersConfig) -> "DataFrame":

@@ -48,7 +48,8 @@ def write_judged(
         F.when(reason.isNotNull(), text).alias(tables.RAW_ROW),  # only bad rows pay for their text
     )
     try:
-        marked.write.parquet(uri(scratch))
+        # Read back a few times and then removed: looking for repeated ids would cost more than it saves.
+        marked.write.options(**{"compression": "snappy", "parquet.enable.dictionary": "false"}).parquet(uri(scratch))
     except (PySparkException, Py4JJavaError) as error:
         raise unreadable(source, error) from error
     return frame.sparkSession.read.parquet(literal(uri(scratch)))
