@@ -63,6 +63,7 @@ TRUTH = "truth"
 ACCURACY = ("recall", "precision", "f1", "ndcg", "hit_rate", "map", "mrr")  # columns are "<name>@<k>"
 
 # quarantine
+INPUT = "input"
 SOURCE_FILE = "source_file"
 RAW_ROW = "raw_row"
 
@@ -116,7 +117,8 @@ SCHEMAS: dict[str, str] = {
         f"{RUN_DATE} DATE, {USER_ID} {{user_id}}, {RANK} INT, {ITEM_ID} {{item_id}}, {SCORE} FLOAT, "
         f"{REASON} STRING, {MODEL_VERSION} STRING"
     ),
-    "quarantine": f"{SOURCE_FILE} STRING, {REASON} STRING, {RAW_ROW} STRING",
+    # `input` is the key of the configuration that names the file: "interactions", "users", "items", "valid" or "test".
+    "quarantine": f"{INPUT} STRING, {SOURCE_FILE} STRING, {REASON} STRING, {RAW_ROW} STRING",
 }
 
 

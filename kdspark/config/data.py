@@ -202,7 +202,13 @@ class ExamplesConfig(Strict):
 
 
 class DataConfig(Strict):
-    """Everything the prepare stage needs to know."""
+    """Everything the prepare stage needs to know.
+
+    Args:
+        incremental: go on from the last published night's events, and read only the files that have come since, where
+            that gives the same tables as reading everything: files, columns and filters are as they were, without
+            minimum counts. Else, or if this is off, everything is read.
+    """
 
     interactions: SourceConfig
     columns: ColumnsConfig
@@ -212,6 +218,7 @@ class DataConfig(Strict):
     split: SplitConfig = SplitConfig()
     features: FeaturesConfig = FeaturesConfig()
     examples: ExamplesConfig = ExamplesConfig()
+    incremental: bool = True
 
     @model_validator(mode="after")
     def _order_where_needed(self) -> "DataConfig":

@@ -4,6 +4,7 @@ The raw files are read once: every row is normalised and marked, good or bad, an
 from there, so files that arrive meanwhile change nothing.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from kdspark import tables
 from kdspark.config import ColumnsConfig, SourceConfig
 from kdspark.errors import InputError
 from kdspark.spark.id_types import check_ids_meet, id_problem
-from kdspark.spark.quarantine import check_bad_rows, count_reasons, write_judged
+from kdspark.spark.quarantine import BAD_ROW, check_bad_rows, count_reasons, write_judged
 from kdspark.spark.sources import SourceFile, list_files, quoted, read_source, require_columns
 from kdspark.spark.unreadable import reading_keys
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 FUTURE = "after the night's end"
+_NAMES = {None: "good", FUTURE: "future"}
+"""What is counted under another name than its reason."""
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _YEAR_10000_US = 253_402_300_800 * 1_000_000
 _ID_KEYS = {tables.USER_ID: "user", tables.ITEM_ID: "item"}
@@ -47,7 +50,7 @@ class Ingested:
 
     Attributes:
         events: (user_id, item_id, ts, weight); ids in their own types, ts as in `kdspark.tables`.
-        quarantine: rows that could not be used, as table "quarantine".
+        quarantine: rows that could not be used, with the columns `BAD_ROW`.
         counts: rows read, good rows, and rows by reason.
         files: what was read, to be pinned in the manifest.
     """
@@ -72,6 +75,8 @@ def read_interactions(
     scratch: Path,
     optional_clock: bool = False,
     id_types: Mapping[str, DataType] | None = None,
+    files: list[SourceFile] | None = None,
+    before: Mapping[str, int] | None = None,
 ) -> Ingested:
     """Read, normalise and judge every row of an interaction log.
 
@@ -84,11 +89,14 @@ def read_interactions(
         id_types: USER_ID and ITEM_ID -> the type they are to have, that of the log these rows go with. Whole numbers
             are cast (one that does not fit is a bad row); any other difference is an error, since "7" and "007" are
             two ids as text and one as a number.
+        files: of the source, those to read; None: all.
+        before: `Ingested.counts` of its other files, which were read another night; they are part of the share of bad
+            rows, and of the result.
 
     Raises:
         InputError: a missing or mistyped column, unreadable file, too many bad rows, or nothing left.
     """
-    files = list_files(spark, source)
+    files = list_files(spark, source) if files is None else files
     frame = read_source(spark, source, files)
     if optional_clock:
         given = {name: None for name in ("timestamp", "weight") if getattr(columns, name) not in frame.columns}
@@ -101,9 +109,10 @@ def read_interactions(
             check_ids_meet(what, ids[name], id_types[name])
         ids = dict(id_types)
     rows = _judged(frame, columns, ids, end_us, source, scratch)
-    by_reason = count_reasons(rows)
-    good, future = by_reason.pop(None, 0), by_reason.pop(FUTURE, 0)
-    bad_by_reason = {reason: count for reason, count in sorted(by_reason.items()) if reason is not None}
+    by_reason = Counter({_NAMES.get(reason, reason or ""): count for reason, count in count_reasons(rows).items()})
+    by_reason.update({name: count for name, count in (before or {}).items() if name != "read"})
+    good, future = by_reason.pop("good", 0), by_reason.pop("future", 0)
+    bad_by_reason = dict(sorted(by_reason.items()))
     total = good + future + sum(bad_by_reason.values())
     named = f"user {columns.user!r}, item {columns.item!r}, timestamp {columns.timestamp!r}"
     remedy = f"Correct {reading_keys(source, 'the export', 'the columns', '`timestamp_unit`')}"
@@ -116,7 +125,7 @@ def read_interactions(
     bad = rows.filter(F.col(tables.REASON).isNotNull() & (F.col(tables.REASON) != FUTURE))
     events = rows.filter(F.col(tables.REASON).isNull()).select(tables.USER_ID, tables.ITEM_ID, tables.TS, tables.WEIGHT)
     counts = {"read": total, "good": good, "future": future, **bad_by_reason}
-    return Ingested(events, bad.select(*tables.columns("quarantine")), counts, files)
+    return Ingested(events, bad.select(*BAD_ROW), counts, files)
 
 
 def _check_columns(frame: "DataFrame", columns: ColumnsConfig, source: SourceConfig) -> None:

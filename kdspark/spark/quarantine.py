@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 MALFORMED = "malformed row"
+BAD_ROW = (tables.SOURCE_FILE, tables.REASON, tables.RAW_ROW)
+"""Columns of table "quarantine", but for the input."""
 
 
 def write_judged(

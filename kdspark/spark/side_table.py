@@ -23,7 +23,7 @@ from kdspark.errors import InputError
 from kdspark.spark.id_types import decimal_places, id_problem
 from kdspark.spark.io import read_table, uri
 from kdspark.spark.numbers import FILE, check_numbers
-from kdspark.spark.quarantine import check_bad_rows, count_reasons, describe, write_judged
+from kdspark.spark.quarantine import BAD_ROW, check_bad_rows, count_reasons, describe, write_judged
 from kdspark.spark.sources import SourceFile, list_files, quoted, read_source, require_columns
 from kdspark.spark.unreadable import reading_keys
 
@@ -39,7 +39,7 @@ class SideTable:
 
     Attributes:
         rows: (user_id or item_id, feature columns by their own names), one row per id.
-        quarantine: rows that could not be used, as table "quarantine".
+        quarantine: rows that could not be used, with the columns `BAD_ROW`.
         counts: rows read, good rows, and rows by reason.
         files: what was read, to be pinned in the manifest.
     """
@@ -87,7 +87,7 @@ def read_side(
     once = scratch.with_name(f"{scratch.name}-once")  # read by everything that is fitted on it
     good.groupBy(id_name).agg(F.max(_ROW).alias(_ROW)).write.parquet(uri(once))
     rows = read_table(spark, once).select(id_name, *named)
-    bad = judged.filter(F.col(tables.REASON).isNotNull()).select(*tables.columns("quarantine"))
+    bad = judged.filter(F.col(tables.REASON).isNotNull()).select(*BAD_ROW)
     return SideTable(rows, bad, counts, files)
 
 

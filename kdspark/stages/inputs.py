@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from kdspark import tables
 from kdspark.config import SourceConfig
 from kdspark.spark.ingest import Ingested, read_interactions
+from kdspark.spark.io import read_table
 from kdspark.spark.side_table import SideTable, read_side
-from kdspark.spark.sources import list_files
+from kdspark.spark.sources import SourceFile, list_files
+from kdspark.stages.increment import Increment
 from kdspark.stages.stage import Night
 
 if TYPE_CHECKING:
@@ -40,13 +42,18 @@ def listed_files(night: Night, names: Iterable[str] | None = None) -> dict[str, 
     return {name: [asdict(file) for file in list_files(night.spark, sources[name])] for name in wanted}
 
 
-def read_logs(night: Night, scratch: Path) -> dict[str, Ingested]:
+def read_logs(
+    night: Night, scratch: Path, files: list[dict[str, Any]], increment: Increment | None
+) -> dict[str, Ingested]:
     """The log and the provided parts of its split, by name; the log comes first.
 
     Args:
         scratch: folder for what is read once and used several times.
+        files: the log's, as `listed_files` gave them; any that have come since wait for the next night.
+        increment: what was known before, or None where all of the log is to be read.
     """
     data = night.config.data
+    fresh = increment.files if increment else [SourceFile(**file) for file in files]
     logs: dict[str, Ingested] = {}
     for name, source in ((LOG, data.interactions), ("valid", data.split.valid), ("test", data.split.test)):
         if source is not None:
@@ -58,9 +65,21 @@ def read_logs(night: Night, scratch: Path) -> dict[str, Ingested]:
                 data.filters.max_bad_fraction,
                 scratch / f"raw-{name}",
                 optional_clock=name != LOG,
-                id_types=logs[LOG].id_types if logs else None,
+                id_types=logs[LOG].id_types if logs else _id_types(night, increment),
+                files=fresh if name == LOG else None,
+                before=increment.counts if increment and name == LOG else None,
             )
     return logs
+
+
+def _id_types(night: Night, increment: Increment | None) -> "dict[str, DataType] | None":
+    if increment is None:
+        return None
+    names = {id_name: id_name.replace("_id", "_ids") for _, _, id_name in SIDES}
+    return {
+        id_name: read_table(night.spark, increment.folder / table).schema[id_name].dataType
+        for id_name, table in names.items()
+    }
 
 
 def read_sides(night: Night, id_types: dict[str, "DataType"], scratch: Path) -> dict[str, SideTable]:

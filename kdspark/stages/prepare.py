@@ -27,6 +27,7 @@ from kdspark.spark.order import by_user
 from kdspark.spark.side import Static, build_static
 from kdspark.spark.side_table import SideTable
 from kdspark.spark.split import check_split, split_events
+from kdspark.stages.increment import LAYOUT, increment_of
 from kdspark.stages.inputs import LOG, SIDES, listed_files, read_logs, read_sides
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
 from kdspark.workspace import Manifest, published_before, write_json
@@ -92,21 +93,23 @@ class _Builder:
         self.night, self.out = task.night, task.out
         self.spark, self.data = task.night.spark, task.night.config.data
         self.scratch = task.out / "scratch"
+        self.files: list[dict[str, Any]] = task.settings["files"][LOG]
         self.previous = _previous(task.night)
+        self.increment = increment_of(task.night.config, self.previous, self.files)
         self.rows: dict[str, int] = {}
         ordinal = self.data.columns.timestamp is None or self.data.columns.timestamp_unit == "ordinal"
         self.clock = Clock(None if ordinal else self.night.end_us)
 
     def build(self) -> Outcome:
-        logs = read_logs(self.night, self.scratch)
+        logs = read_logs(self.night, self.scratch, self.files, self.increment)
         filters = self.data.filters
         events = {name: heavy_enough(log.events, filters) for name, log in logs.items()}
         if drops_rare(filters):
             events[LOG] = drop_rare(deduplicate(events[LOG], filters), filters)
         sides = read_sides(self.night, logs[LOG].id_types, self.scratch)
         read: dict[str, Ingested | SideTable] = {**logs, **sides}
-        quarantine = reduce(lambda a, b: a.unionByName(b), [source.quarantine for source in read.values()])
-        self._write(quarantine, "quarantine")
+        bad = [source.quarantine.withColumn(tables.INPUT, F.lit(name)) for name, source in read.items()]
+        self._write(reduce(lambda a, b: a.unionByName(b), [*bad, *self._known("quarantine")]), "quarantine")
         rows = {side: table.rows for side, table in sides.items()}
         for side, idx_name, id_name in SIDES:
             self._write_ids(events, rows.get(side), idx_name, id_name)
@@ -116,11 +119,13 @@ class _Builder:
         self._write_histories()
         static = {side: self._static(side, idx_name, rows.get(side)) for side, idx_name, _ in SIDES}
         catalogue = self._write_features(static, splits)
+        files = {name: [asdict(file) for file in source.files] for name, source in read.items()}
         facts = {
             "catalogue": catalogue,
             "splits": splits,
             "input": {name: source.counts for name, source in read.items()},
-            "files": {name: [asdict(file) for file in source.files] for name, source in read.items()},
+            "files": {**files, LOG: self.files},
+            "layout": LAYOUT,
         }
         return Outcome(rows=self.rows, facts=facts)
 
@@ -140,7 +145,9 @@ class _Builder:
             indexed = {name: frame.withColumn(tables.SPLIT, F.lit(given[name])) for name, frame in indexed.items()}
         files = max(4, -(-rows // _EVENTS_PER_FILE))
         # The one shuffle: what is grouped by user and item, or ordered by user, needs no other.
-        shuffled = reduce(lambda a, b: a.unionByName(b), indexed.values()).repartition(files, tables.USER_IDX)
+        known = [frame.drop(tables.SPLIT) for frame in self._known("interactions")]
+        events_now = reduce(lambda a, b: a.unionByName(b), [*indexed.values(), *known])
+        shuffled = events_now.repartition(files, tables.USER_IDX)
         once = deduplicate(shuffled, self.data.filters)
         self._write(
             by_user(split_events(once, self.data.split, self.night.config.seed, self.night.end_us)), "interactions"
@@ -155,9 +162,8 @@ class _Builder:
     def _write_seen(self, logs: dict[str, Ingested]) -> None:
         """What users of the vocabulary did with items of it, whether or not a filter kept the event."""
         pairs = [log.events.select(tables.USER_ID, tables.ITEM_ID) for log in logs.values()]
-        known = self._with_idx(reduce(lambda a, b: a.unionByName(b), pairs))
-        # The ids are among what is distinct: rows that a join has shuffled by one of them need no other shuffle.
-        self._write(known.distinct(), "seen")
+        indexed = self._with_idx(reduce(lambda a, b: a.unionByName(b), pairs)).select(*tables.columns("seen"))
+        self._write(reduce(lambda a, b: a.unionByName(b), [indexed, *self._known("seen")]).distinct(), "seen")
 
     def _indexed(self, events: "DataFrame") -> "DataFrame":
         return self._with_idx(events).select(tables.USER_IDX, tables.ITEM_IDX, tables.TS, tables.WEIGHT)
@@ -235,6 +241,13 @@ class _Builder:
 
     def _item_counts(self, scope: Scope) -> "DataFrame":
         return item_counts(self._scratch(_ITEMS), splits_of(scope))
+
+    def _known(self, name: str) -> "list[DataFrame]":
+        """What the night that this one goes on from says of the log in a table; empty where all of it is read."""
+        if self.increment is None:
+            return []
+        table = read_table(self.spark, self.increment.folder / name)
+        return [table.filter(F.col(tables.INPUT) == LOG) if name == "quarantine" else table]
 
     def _scratch(self, name: str) -> "DataFrame":
         return read_table(self.spark, self.scratch / name)

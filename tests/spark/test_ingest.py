@@ -13,7 +13,7 @@ from kdspark import tables
 from kdspark.config import ColumnsConfig, SourceConfig
 from kdspark.errors import InputError
 from kdspark.spark.ingest import read_interactions
-from kdspark.spark.quarantine import MALFORMED
+from kdspark.spark.quarantine import BAD_ROW, MALFORMED
 from tests.spark.logs import COLUMNS, END_US, csv, json_lines, parquet
 
 END_S = END_US // 1_000_000
@@ -67,7 +67,7 @@ def test_every_bad_row_has_its_reason_and_its_text(ingest, tmp_path):
     assert found.counts == {"read": 13, "good": 2, "future": 1, **reasons}
     assert all(row[tables.SOURCE_FILE].endswith("log.csv") for row in bad)
     assert any('"u":"di"' in row[tables.RAW_ROW] and '"t":"soon"' in row[tables.RAW_ROW] for row in bad)
-    assert found.quarantine.columns == tables.columns("quarantine")
+    assert found.quarantine.columns == list(BAD_ROW)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pyspark.sql.types import DateType, DecimalType, LongType, StringType
 from kdspark import tables
 from kdspark.config import SideTableConfig
 from kdspark.errors import InputError
+from kdspark.spark.quarantine import BAD_ROW
 from kdspark.spark.side_table import read_side
 from tests.spark.logs import csv, json_lines, parquet
 
@@ -40,7 +41,7 @@ def test_csv_rows_that_cannot_be_used_are_left_out_and_kept_with_their_reasons(r
     assert by_id(found, "price") == {1: "3", 2: "x"}
     assert found.counts == {"read": 8, "good": 3, BAD_ID: 1, MALFORMED: 2, NULL_ID: 2}
     bad = found.quarantine.collect()
-    assert found.quarantine.columns == tables.columns("quarantine")
+    assert found.quarantine.columns == list(BAD_ROW)
     assert {row[tables.RAW_ROW] for row in bad if row[tables.REASON] == MALFORMED} == {"4,1", "5,1,a,-,-"}
     (text,) = [row[tables.RAW_ROW] for row in bad if row[tables.REASON] == BAD_ID]
     assert json.loads(text) == {"item": "bad", "price": "7", "brand": "a", "unused": "-"}
