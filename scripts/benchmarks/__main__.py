@@ -6,6 +6,7 @@ from typing import Annotated, Optional
 
 import catalogue
 import distill
+import features
 import kernel
 import typer
 import warm
@@ -14,7 +15,7 @@ from surroundings import called_from
 from kdspark.cli import configure_logging
 from kdspark.errors import KdsparkError
 
-_NAMES = (*distill.BENCHES, *warm.BENCHES, catalogue.NAME, kernel.NAME)
+_NAMES = (*distill.BENCHES, *warm.BENCHES, catalogue.NAME, kernel.NAME, features.NAME)
 
 
 def main(
@@ -37,6 +38,8 @@ def main(
             result, as_text = catalogue.run(), catalogue.text_table
         elif name == kernel.NAME:
             result, as_text = kernel.run(), kernel.text_table
+        elif name == features.NAME:
+            result, as_text = features.run(folder), features.text_table
         elif name in warm.BENCHES:
             result, as_text = warm.run(name, log, folder, numbers, changes), warm.text_table
         else:
