@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.bridge.arrow import compact_lists, rebatch, user_batch
-from kdspark.bridge.shipping import Shipped, ship
+from kdspark.bridge.shipping import Shipped, ShippedIds, ship
 from kdspark.ranking.ragged import pad_to, select_rows
 from kdspark.ranking.topk import top_k
 from kdspark.spark.lists import ragged_lists
@@ -75,6 +75,39 @@ def rank_users(
     return rows.mapInArrow(task, tables.ddl("ranked")), timing
 
 
+def recommend(
+    users: "DataFrame",
+    seen: "DataFrame | None",
+    bundle: Path,
+    item_ids: ShippedIds,
+    k: int,
+    batch_size: int,
+    memory_mib: int,
+    partitions: int,
+) -> "DataFrame":
+    """The lists of `rank_users` in external ids; what is found for a user stays in the partition that found it.
+
+    Args:
+        item_ids: of the bundle's items.
+        partitions: of the result; users and what they have seen are shuffled into as many, and nothing else is.
+
+    Returns:
+        (user_id, items ARRAY<STRUCT<item_id, score>>, reason).
+    """
+    spark = users.sparkSession
+    rows = users.select(tables.USER_ID, *_INPUT).repartition(partitions, tables.USER_IDX)
+    if seen is not None:
+        rows = rows.join(seen.repartition(partitions, tables.USER_IDX), tables.USER_IDX, "left")
+    timing = Timing(spark.sparkContext.accumulator(0.0), spark.sparkContext.accumulator(0.0))
+    rank = _RankTask(ship(spark, bundle), k, batch_size, memory_mib, seen is not None, timing)
+    user_type, item_type = users.schema[tables.USER_ID].dataType.simpleString(), item_ids.spark_type
+    schema = (
+        f"{tables.USER_ID} {user_type}, {tables.ITEMS} ARRAY<STRUCT<{tables.ITEM_ID}: {item_type},"
+        f"{tables.SCORE}: FLOAT>>, {tables.REASON} STRING"
+    )
+    return rows.mapInArrow(_NameTask(rank, item_ids), schema)
+
+
 _INPUT = [tables.USER_IDX, tables.HISTORY, tables.CODES, tables.NUMBERS, tables.VECTOR]
 
 
@@ -97,12 +130,13 @@ class _RankTask:
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in rebatch(batches, self.batch_size):
-            yield self._rank(batch, self.shipped.load())
+            yield self.of(batch)
 
-    def _rank(self, batch: pa.RecordBatch, serving: "Serving") -> pa.RecordBatch:
+    def of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows of table "ranked", of at most `batch_size` users."""
         from time import perf_counter
 
-        started = perf_counter()
+        serving, started = self.shipped.load(), perf_counter()
         users = user_batch(batch).pad_to(self.batch_size)
         answers, known_B = answer(serving, users)
         encoded = perf_counter()
@@ -118,6 +152,26 @@ class _RankTask:
         self.timing.encode.add(encoded - started)
         self.timing.score.add(perf_counter() - encoded)
         return _ranked(batch, items_BK, scores_BK, known_B)
+
+
+@dataclass(frozen=True)
+class _NameTask:
+    """Ranks, and names what was found."""
+
+    rank: _RankTask
+    item_ids: ShippedIds
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        ids = self.item_ids.load()
+        for batch in rebatch(batches, self.rank.batch_size):
+            found = self.rank.of(batch)
+            items, scores = found.column(tables.ITEMS), found.column(tables.SCORES)
+            pairs = pa.StructArray.from_arrays(
+                [ids.take(items.flatten()), scores.flatten()], [tables.ITEM_ID, tables.SCORE]
+            )
+            lists = pa.ListArray.from_arrays(items.offsets, pairs)
+            columns = [batch.column(tables.USER_ID), lists, found.column(tables.REASON)]
+            yield pa.RecordBatch.from_arrays(columns, [tables.USER_ID, tables.ITEMS, tables.REASON])
 
 
 def answer(serving: "Serving", users: "UserBatch") -> tuple["Answers", npt.NDArray[np.bool_]]:

@@ -1,6 +1,6 @@
 """The sections that say how labels, scoring, evaluation, publishing and the session work."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -40,13 +40,19 @@ class SoftLabelsConfig(Strict):
 
 
 class ScoringConfig(Strict):
-    """The nightly list: k items per user, seen items left out, one output file per `rows_per_file` rows."""
+    """The nightly list: k items per user, seen items left out.
+
+    Args:
+        layout: `rows` writes a row per user and rank; `lists` one per user, with an array of items, best first.
+        rows_per_file: about as many items of lists make an output file, and a task: no score is shuffled.
+    """
 
     k: int = Field(20, ge=1)
+    layout: Literal["rows", "lists"] = "rows"
     exclude_seen: bool = True
     batch_size: int = Field(1024, ge=1)
     memory_mib: int = Field(256, ge=16, description="bound of the top-k kernel's score tiles, per task")
-    rows_per_file: int = Field(5_000_000, ge=1)
+    rows_per_file: int = Field(1_000_000, ge=1)
 
 
 class EvaluationConfig(Strict):

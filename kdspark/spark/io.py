@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, StructType
 
 from kdspark import tables
 from kdspark.errors import StageError
@@ -52,7 +53,7 @@ def write_table(frame: "DataFrame", table: str, folder: Path) -> int:
     Raises:
         StageError: the driver does not see what the executors wrote.
     """
-    ids = {name: frame.schema[name].dataType.simpleString() for name in _id_columns(frame)}
+    ids = _id_types(frame)
     schema = tables.ddl(table, ids.get(tables.USER_ID, "STRING"), ids.get(tables.ITEM_ID, "STRING"))
     kinds = _types(frame.sparkSession, schema)
     columns = [F.col(name).cast(kinds[name]).alias(name) for name in tables.columns(table)]
@@ -75,8 +76,15 @@ def training_files(rows: int) -> int:
     return max(8, -(-rows // _TRAINING_ROWS_PER_FILE))
 
 
-def _id_columns(frame: "DataFrame") -> list[str]:
-    return [name for name in (tables.USER_ID, tables.ITEM_ID) if name in frame.columns]
+def _id_types(frame: "DataFrame") -> dict[str, str]:
+    """Types of the external ids in a frame; items may be in an array of structs."""
+    fields = list(frame.schema.fields)
+    if tables.ITEMS in frame.columns:
+        lists = frame.schema[tables.ITEMS].dataType
+        if isinstance(lists, ArrayType) and isinstance(lists.elementType, StructType):
+            fields += lists.elementType.fields
+    wanted = (tables.USER_ID, tables.ITEM_ID)
+    return {field.name: field.dataType.simpleString() for field in fields if field.name in wanted}
 
 
 def _types(spark: "SparkSession", schema: str) -> dict[str, str]:

@@ -25,7 +25,9 @@ def _settings(night: Night) -> object:
 def _build(task: Task) -> Outcome:
     night = task.night
     staged = task.inputs[score.NAME] / score.TABLE
-    audited = audit(read_table(night.spark, staged), night.config.scoring.k)
+    written = read_table(night.spark, staged)
+    rows = score.as_rows(written) if night.config.scoring.layout == "lists" else written
+    audited = audit(rows, night.config.scoring.k)
     comparison = read_json(task.inputs[evaluate.NAME] / COMPARISON)
     passed = check_gate(comparison, night.config.gate.metric, night.config.gate.min_ratio_to_popularity)
     run_id = task.key[:12]

@@ -7,7 +7,8 @@ from pyspark.sql import functions as F
 from kdspark import tables
 from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
-from kdspark.bridge.scoring import rank_users, seen_items
+from kdspark.bridge.scoring import recommend, seen_items
+from kdspark.bridge.shipping import ship_ids
 from kdspark.config import Config
 from kdspark.spark.io import count_rows, read_table, write_table
 from kdspark.stages import prepare, student
@@ -44,33 +45,24 @@ def _build(task: Task, model: str) -> Outcome:
     seen = None
     if config.exclude_seen:
         seen = seen_items(read_table(spark, Prepared(prepared).seen))
-    ranked, _ = rank_users(users, seen, bundle, config.k, config.batch_size, config.memory_mib)
+    ids = ship_ids(spark, prepared / "item_ids", tables.ITEM_IDX, tables.ITEM_ID, task.out / "serving")
+    files = max(1, -(-count_rows(prepared / "users_full") * config.k // config.rows_per_file))
+    found = recommend(users, seen, bundle, ids, config.k, config.batch_size, config.memory_mib, files)
     version = str(read_json(bundle / "model.json")["sha256"])[:16]
-    rows = _long(ranked, users, read_table(spark, prepared / "item_ids"), task.night.date.isoformat(), version)
-    spark.conf.set("spark.sql.files.maxRecordsPerFile", config.rows_per_file)
-    try:
-        written = write_table(rows, TABLE, task.out / TABLE)
-    finally:
-        spark.conf.unset("spark.sql.files.maxRecordsPerFile")
+    lists = found.withColumns(
+        {tables.RUN_DATE: F.to_date(F.lit(task.night.date.isoformat())), tables.MODEL_VERSION: F.lit(version)}
+    )
+    if config.layout == "lists":
+        written = write_table(lists, "recommendation_lists", task.out / TABLE)
+    else:
+        written = write_table(as_rows(lists), TABLE, task.out / TABLE)
     return Outcome(
         rows={TABLE: written, "users": count_rows(prepared / "users_full")}, facts={"model": model, "version": version}
     )
 
 
-def _long(ranked: "DataFrame", users: "DataFrame", item_ids: "DataFrame", date: str, version: str) -> "DataFrame":
-    """One row per user and rank, with external ids."""
-    pairs = F.posexplode(F.arrays_zip(F.col(tables.ITEMS), F.col(tables.SCORES))).alias("place", "pair")
-    return (
-        ranked.select(tables.USER_IDX, tables.REASON, pairs)
-        .select(
-            tables.USER_IDX,
-            tables.REASON,
-            (F.col("place") + 1).alias(tables.RANK),
-            F.col("pair")[tables.ITEMS].alias(tables.ITEM_IDX),
-            F.col("pair")[tables.SCORES].alias(tables.SCORE),
-        )
-        .join(users.select(tables.USER_IDX, tables.USER_ID), tables.USER_IDX)
-        .join(item_ids, tables.ITEM_IDX)
-        .withColumn(tables.RUN_DATE, F.to_date(F.lit(date)))
-        .withColumn(tables.MODEL_VERSION, F.lit(version))
-    )
+def as_rows(lists: "DataFrame") -> "DataFrame":
+    """Table "recommendations", one row per user and rank, of table "recommendation_lists"."""
+    placed = F.posexplode(tables.ITEMS).alias("place", "item")
+    ranked = lists.select(*(name for name in lists.columns if name != tables.ITEMS), placed)
+    return ranked.select("*", (F.col("place") + 1).alias(tables.RANK), "item.*")

@@ -1,5 +1,6 @@
 """Lists in Spark equal a brute-force ranking; strangers get popular items; no batch or partition changes a score."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,14 @@ from pyspark.sql import DataFrame, SparkSession
 
 from kdspark import tables
 from kdspark.bridge.labels import label_examples
-from kdspark.bridge.scoring import rank_users, seen_items
+from kdspark.bridge.scoring import rank_users, recommend, seen_items
+from kdspark.bridge.shipping import ship_ids
 from kdspark.config import SoftLabelsConfig, TransformerConfig
 from kdspark.models.batch import FeatureSizes, ItemTable, UserBatch
 from kdspark.models.build import build_model
 from kdspark.models.recommender import Recommender
 from kdspark.models.storage import load_item_vectors, save_serving
+from kdspark.stages.score import as_rows
 
 N_USERS, N_ITEMS, LENGTH = 41, 30, 6
 GENERATOR = np.random.default_rng(11)
@@ -79,6 +82,38 @@ def test_lists_equal_brute_force(
     assert {user for user, row in rows.items() if row.reason == tables.REASON_COLD_START} == {3}
     assert timing.encode.value > 0
     assert timing.score.value > 0
+
+
+@pytest.mark.parametrize(("partitions", "kind"), [(1, "STRING"), (3, "BIGINT")])
+def test_recommendations_are_the_lists_in_external_ids(
+    spark: SparkSession, bundle: Path, tmp_path: Path, partitions: int, kind: str
+) -> None:
+    users = frame(spark, 2).selectExpr("*", "concat('u', user_idx) AS user_id")
+    vocabulary = spark.range(N_ITEMS).selectExpr("CAST(id AS INT) item_idx", f"CAST(id + 100 AS {kind}) item_id")
+    vocabulary.orderBy("item_idx", ascending=False).write.parquet(str(tmp_path / "item_ids"))
+    ids = ship_ids(spark, tmp_path / "item_ids", "item_idx", "item_id", tmp_path)
+    found = recommend(users, seen(spark), bundle, ids, 5, 7, 16, partitions)
+    assert found.rdd.getNumPartitions() == partitions
+    assert found.schema["items"].dataType.elementType["item_id"].dataType.simpleString() == kind.lower()
+    ranked, _ = rank_users(frame(spark, 2), seen(spark), bundle, 5, 64, 16)
+    expected = {
+        f"u{row.user_idx}": (list(zip(row["items"], row.scores, strict=True)), row.reason) for row in ranked.collect()
+    }
+    assert expected == {
+        row.user_id: ([(int(item.item_id) - 100, item.score) for item in row["items"]], row.reason)
+        for row in found.collect()
+    }
+
+
+def test_scores_are_not_shuffled(spark: SparkSession, bundle: Path, tmp_path: Path) -> None:
+    spark.range(N_ITEMS).selectExpr("CAST(id AS INT) item_idx", "id AS item_id").write.parquet(str(tmp_path / "ids"))
+    ids = ship_ids(spark, tmp_path / "ids", "item_idx", "item_id", tmp_path)
+    users = frame(spark, 2).selectExpr("*", "concat('u', user_idx) AS user_id")
+    found = as_rows(recommend(users, seen(spark), bundle, ids, 5, 7, 16, 3))
+    plan = found._jdf.queryExecution().executedPlan().toString()  # type: ignore[operator]
+    after, _, before = plan.partition("MapInArrow")
+    assert not {"Exchange", "Join"} & set(re.findall(r"Exchange|Join", after))
+    assert {"Exchange", "Join"} <= set(re.findall(r"Exchange|Join", before))
 
 
 def test_scores_do_not_depend_on_partitions(spark: SparkSession, bundle: Path) -> None:
