@@ -24,7 +24,7 @@ ITEM_ID = "item_id"
 TS = "ts"
 WEIGHT = "weight"
 SPLIT = "split"
-TRAIN, VALID, TEST = "train", "valid", "test"
+TRAIN, VALID, TEST = SPLITS = "train", "valid", "test"
 
 # users and items
 N_EVENTS = "n_events"

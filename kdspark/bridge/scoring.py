@@ -21,6 +21,7 @@ from kdspark.bridge.arrow import compact_lists, rebatch, user_batch
 from kdspark.bridge.shipping import Shipped, ShippedIds, ship
 from kdspark.ranking.ragged import pad_to, select_rows
 from kdspark.ranking.topk import top_k
+from kdspark.spark.histories import SEEN
 from kdspark.spark.lists import ragged_lists
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from kdspark.models.batch import UserBatch
     from kdspark.models.serving import Serving
 
-SEEN = "seen"
 Ints = npt.NDArray[np.int64]
 
 

@@ -8,7 +8,7 @@ events costs no more memory than another.
 Legend: E events of a batch, U users in it, L history length.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 
+SEEN = "seen"
 SCHEMA = (
     f"{tables.USER_IDX} INT, {tables.N_EVENTS} INT, {tables.FIRST_TS} BIGINT, {tables.LAST_TS} BIGINT, "
     f"{tables.HISTORY} ARRAY<INT>"
 )
 _COLUMNS = [tables.USER_IDX, tables.ITEM_IDX, tables.TS]
-_ROWS = 1 << 17
+_ROWS, _USERS = 1 << 17, 1 << 13  # read, written at once
 _LATE, _EARLY = np.iinfo(np.int64).max, np.iinfo(np.int64).min  # stand for no time in a minimum, in a maximum
 
 
@@ -42,15 +43,46 @@ def read_histories(spark: "SparkSession", interactions: Path, splits: Iterable[s
         interactions: folder of table "interactions", which all executors see under this path.
         length: L; histories are the latest L items, oldest first, padded on the left.
     """
-    paths, wanted = [str(path) for path in sorted(interactions.glob("*.parquet"))], list(splits)
+    wanted = list(splits)
+    return _file_by_file(spark, interactions, lambda path: histories_of(path, wanted, length), SCHEMA)
+
+
+def read_seen(spark: "SparkSession", interactions: Path, splits: Iterable[str] = tables.SPLITS) -> "DataFrame":
+    """(user_idx, seen ARRAY<INT>), the distinct items of each user with an event in these splits, ascending."""
+    wanted = list(splits)
+    schema = f"{tables.USER_IDX} INT, {SEEN} ARRAY<INT>"
+    return _file_by_file(spark, interactions, lambda path: _seen_of(path, wanted), schema)
+
+
+def _file_by_file(
+    spark: "SparkSession", folder: Path, read: Callable[[str], Iterator[pa.RecordBatch]], schema: str
+) -> "DataFrame":
+    """What `read` makes of each file, one file to a task."""
+    paths = [str(path) for path in sorted(folder.glob("*.parquet"))]
 
     def build(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for file in batch.column(0).to_pylist():
-                yield from histories_of(paths[file], wanted, length)
+                yield from read(paths[file])
 
-    # one file, one task
-    return spark.range(0, len(paths), 1, len(paths)).mapInArrow(build, SCHEMA)
+    return spark.range(0, len(paths), 1, len(paths)).mapInArrow(build, schema)
+
+
+def _seen_of(path: str, splits: list[str]) -> Iterator[pa.RecordBatch]:
+    """In blocks of users."""
+    wanted = pc.field(tables.SPLIT).isin(splits)
+    events = pq.read_table(path, columns=[tables.USER_IDX, tables.ITEM_IDX], filters=wanted)
+    users_E, items_E = (np.asarray(events.column(name), np.int64) for name in (tables.USER_IDX, tables.ITEM_IDX))
+    pairs_E = np.unique(users_E << 32 | items_E)
+    users_E, items_E = pairs_E >> 32, (pairs_E & 0xFFFF_FFFF).astype(np.int32)
+    starts_U = np.flatnonzero(np.diff(users_E, prepend=-1))
+    bounds_U = np.append(starts_U, len(users_E))
+    for first in range(0, len(starts_U), _USERS):
+        bounds = bounds_U[first : first + _USERS + 1]
+        offsets = pa.array((bounds - bounds[0]).astype(np.int32))
+        lists = pa.ListArray.from_arrays(offsets, pa.array(items_E[bounds[0] : bounds[-1]]))
+        users = pa.array(users_E[bounds[:-1]].astype(np.int32))
+        yield pa.RecordBatch.from_arrays([users, lists], [tables.USER_IDX, SEEN])
 
 
 def histories_of(path: str, splits: list[str], length: int, rows: int = _ROWS) -> Iterator[pa.RecordBatch]:

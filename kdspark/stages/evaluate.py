@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from kdspark import tables
 from kdspark.bridge.items import load_items
 from kdspark.bridge.prepared import Prepared
-from kdspark.bridge.scoring import Timing, rank_users, seen_items
+from kdspark.bridge.scoring import Timing, rank_users
 from kdspark.config import Config
 from kdspark.ranking.beyond import Catalogue, exposure_by_popularity, head_items
 from kdspark.report.comparison import (
@@ -29,6 +29,7 @@ from kdspark.report.comparison import (
 )
 from kdspark.spark.bootstrap import Key, Summary, paired_models, summarise_by
 from kdspark.spark.coverage import coverage_metrics
+from kdspark.spark.histories import read_seen
 from kdspark.spark.io import read_table, uri, write_table
 from kdspark.spark.metrics import (
     ALL_USERS,
@@ -48,7 +49,7 @@ from kdspark.stages.stage import Night, Outcome, Stage, Task
 from kdspark.workspace import read_json, write_json
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 NAME = "evaluate"
 
@@ -83,14 +84,17 @@ def catalogue_of(prepared: Prepared, head_share: float) -> Catalogue:
     return Catalogue(counts_N, items.codes.numpy(), items.vector.numpy(), head_items(counts_N, head_share))
 
 
-def truth_and_seen(interactions: "DataFrame", exclude_seen: bool) -> tuple["DataFrame", "DataFrame | None"]:
+def truth_and_seen(
+    spark: "SparkSession", prepared: Prepared, exclude_seen: bool
+) -> tuple["DataFrame", "DataFrame | None"]:
     """Table "truth" of the test events, and what lists leave out: items of train and valid, or None for nothing."""
-    known = interactions.filter(F.col(tables.SPLIT).isin(tables.TRAIN, tables.VALID))
+    interactions, before = read_table(spark, prepared.interactions), (tables.TRAIN, tables.VALID)
+    known = interactions.filter(F.col(tables.SPLIT).isin(*before))
     tested = interactions.filter(F.col(tables.SPLIT) == tables.TEST)
     if exclude_seen:  # what a list may not hold, it cannot be blamed for missing
         tested = tested.join(known, [tables.USER_IDX, tables.ITEM_IDX], "left_anti")
     truth = tested.groupBy(tables.USER_IDX).agg(F.sort_array(F.collect_set(tables.ITEM_IDX)).alias(tables.TRUTH))
-    return truth, seen_items(known) if exclude_seen else None
+    return truth, read_seen(spark, prepared.interactions, before) if exclude_seen else None
 
 
 class _Evaluation:
@@ -130,9 +134,8 @@ class _Evaluation:
 
     def _rank(self) -> dict[str, Timing]:
         """Write the lists of every model; the timings are filled in by then."""
-        interactions = read_table(self.spark, self.prepared.interactions)
         scoring, k = self.config.scoring, max(self.config.evaluation.ks)
-        truth, seen = truth_and_seen(interactions, scoring.exclude_seen)
+        truth, seen = truth_and_seen(self.spark, self.prepared, scoring.exclude_seen)
         write_table(truth, "truth", self.task.out / "truth")
         everyone = read_table(self.spark, self.prepared.users("train"))
         users = everyone.join(self._truth().select(tables.USER_IDX), tables.USER_IDX, "left_semi")

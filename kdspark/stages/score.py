@@ -10,13 +10,14 @@ from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.scoring import recommend, seen_items
 from kdspark.bridge.shipping import ship_ids
 from kdspark.config import Config
+from kdspark.spark.histories import read_seen
 from kdspark.spark.io import count_rows, read_table, write_table
 from kdspark.stages import prepare, student
 from kdspark.stages.stage import Night, Outcome, Stage, Task
 from kdspark.workspace import read_json
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 NAME = "score"
 TABLE = "recommendations"
@@ -42,9 +43,7 @@ def _build(task: Task, model: str) -> Outcome:
         out=task.out / "serving",
     )
     users = read_table(spark, prepared / "users_full")
-    seen = None
-    if config.exclude_seen:
-        seen = seen_items(read_table(spark, Prepared(prepared).seen))
+    seen = _seen(spark, Prepared(prepared)) if config.exclude_seen else None
     ids = ship_ids(spark, prepared / "item_ids", tables.ITEM_IDX, tables.ITEM_ID, task.out / "serving")
     files = max(1, -(-count_rows(prepared / "users_full") * config.k // config.rows_per_file))
     found = recommend(users, seen, bundle, ids, config.k, config.batch_size, config.memory_mib, files)
@@ -59,6 +58,13 @@ def _build(task: Task, model: str) -> Outcome:
     return Outcome(
         rows={TABLE: written, "users": count_rows(prepared / "users_full")}, facts={"model": model, "version": version}
     )
+
+
+def _seen(spark: "SparkSession", prepared: Prepared) -> "DataFrame":
+    """What each user did, kept or left out by a filter."""
+    if prepared.seen == prepared.interactions:
+        return read_seen(spark, prepared.interactions)
+    return seen_items(read_table(spark, prepared.seen))
 
 
 def as_rows(lists: "DataFrame") -> "DataFrame":

@@ -61,7 +61,7 @@ def _metrics(runner: Runner, model: Path, scratch: Path) -> dict[str, float]:
     catalogue_of(prepared, config.evaluation.head_share).save(catalogue)
     serving_bundle(model, prepared.items("train"), prepared.items("train"), bundle)
     scoring, ks = config.scoring, config.evaluation.ks
-    truth, seen = truth_and_seen(read_table(spark, prepared.interactions), scoring.exclude_seen)
+    truth, seen = truth_and_seen(spark, prepared, scoring.exclude_seen)
     users = read_table(spark, prepared.users("train")).join(truth.select(tables.USER_IDX), tables.USER_IDX, "left_semi")
     ranked, _ = rank_users(users, seen, bundle, max(ks), scoring.batch_size, scoring.memory_mib)
     per_user = per_user_metrics(ranked, truth, ks, catalogue)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdspark import tables
-from kdspark.spark.histories import histories_of
+from kdspark.spark import histories
+from kdspark.spark.histories import histories_of, read_seen
 from tests.spark.logs import Written
 
 times = st.one_of(st.none(), st.integers(-5, 5))
@@ -74,6 +75,20 @@ def test_every_file_is_read_once(spark, tmp_path, files):
     written = Written(spark, tmp_path)
     found = {row[tables.USER_IDX]: row[tables.N_EVENTS] for row in written.histories(rows, 3, files).collect()}
     assert found == {user: user % 5 for user in range(30) if user % 5}
+
+
+def test_what_users_have_seen(spark, tmp_path, monkeypatch):
+    rng = np.random.default_rng(4)
+    log = pd.DataFrame(rng.integers(0, [30, 9, 50], (300, 3)), columns=["u", "i", "t"])
+    log["s"] = rng.choice(["train", "valid", "test"], 300)
+    frame = spark.createDataFrame(log).selectExpr("int(u) user_idx", "int(i) item_idx", "t ts", "s split")
+    folder = Written(spark, tmp_path).interactions(frame)
+    monkeypatch.setattr(histories, "_USERS", 4)
+    for splits in (("train", "valid"), tables.SPLITS):
+        wanted = log[log["s"].isin(splits)].groupby("u")["i"].apply(lambda items: sorted(set(items)))
+        assert dict(read_seen(spark, folder, splits).collect()) == wanted.to_dict()
+    blocks = [block for path in folder.glob("*.parquet") for block in histories._seen_of(str(path), ["train"])]
+    assert max(block.num_rows for block in blocks) == 4
 
 
 def test_columns_that_nobody_asks_for_are_not_read(spark, tmp_path):
