@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from kdspark import tables
 from kdspark.bridge.arrow import compact_lists, rebatch, user_batch
 from kdspark.bridge.shipping import Shipped, ShippedIds, ship
-from kdspark.ranking.ragged import pad_to, select_rows
+from kdspark.ranking.ragged import Csr, from_padded, joined, pad_to, select_rows
 from kdspark.ranking.topk import top_k
 from kdspark.spark.histories import SEEN
 from kdspark.spark.lists import ragged_lists
@@ -84,22 +84,26 @@ def recommend(
     batch_size: int,
     memory_mib: int,
     partitions: int,
+    mask_history: bool,
 ) -> "DataFrame":
     """The lists of `rank_users` in external ids; what is found for a user stays in the partition that found it.
 
     Args:
         item_ids: of the bundle's items.
         partitions: of the result; users and what they have seen are shuffled into as many, and nothing else is.
+        mask_history: leave the items of histories out, too.
 
     Returns:
         (user_id, items ARRAY<STRUCT<item_id, score>>, reason).
     """
     spark = users.sparkSession
-    rows = users.select(tables.USER_ID, *_INPUT).repartition(partitions, tables.USER_IDX)
+    rows = users.select(tables.USER_ID, *_INPUT)
     if seen is not None:
-        rows = rows.join(seen.repartition(partitions, tables.USER_IDX), tables.USER_IDX, "left")
+        rows = rows.join(seen, tables.USER_IDX, "left")
+    # After the join, which chooses partitions of its own; by a hash, or Spark would take those to be what is asked for.
+    rows = rows.repartition(partitions, F.xxhash64(tables.USER_IDX))
     timing = Timing(spark.sparkContext.accumulator(0.0), spark.sparkContext.accumulator(0.0))
-    rank = _RankTask(ship(spark, bundle), k, batch_size, memory_mib, seen is not None, timing)
+    rank = _RankTask(ship(spark, bundle), k, batch_size, memory_mib, seen is not None, timing, mask_history)
     user_type, item_type = users.schema[tables.USER_ID].dataType.simpleString(), item_ids.spark_type
     schema = (
         f"{tables.USER_ID} {user_type}, {tables.ITEMS} ARRAY<STRUCT<{tables.ITEM_ID}: {item_type},"
@@ -127,6 +131,7 @@ class _RankTask:
     memory_mib: int
     with_seen: bool
     timing: Timing
+    mask_history: bool = False
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in rebatch(batches, self.batch_size):
@@ -140,9 +145,7 @@ class _RankTask:
         users = user_batch(batch).pad_to(self.batch_size)
         answers, known_B = answer(serving, users)
         encoded = perf_counter()
-        seen = ragged_lists(batch.column(SEEN)) if self.with_seen else None
-        if seen is not None:
-            seen = pad_to(seen, self.batch_size)
+        seen = self._seen(batch, users)
         items_BK, scores_BK = answers.top(self.k, seen, self.memory_mib)
         if not known_B.all():
             strangers = np.flatnonzero(~known_B)
@@ -152,6 +155,14 @@ class _RankTask:
         self.timing.encode.add(encoded - started)
         self.timing.score.add(perf_counter() - encoded)
         return _ranked(batch, items_BK, scores_BK, known_B)
+
+    def _seen(self, batch: pa.RecordBatch, users: "UserBatch") -> Csr | None:
+        """What is left out for each user of the padded batch."""
+        listed = pad_to(ragged_lists(batch.column(SEEN)), self.batch_size) if self.with_seen else None
+        if not self.mask_history:
+            return listed
+        in_history = from_padded(users.history.numpy())
+        return in_history if listed is None else joined(in_history, listed)
 
 
 @dataclass(frozen=True)
@@ -183,7 +194,7 @@ def answer(serving: "Serving", users: "UserBatch") -> tuple["Answers", npt.NDArr
 
 
 def _popular(
-    serving: "Serving", rows: int, seen: tuple[Ints, Ints] | None, k: int, memory_mib: int
+    serving: "Serving", rows: int, seen: Csr | None, k: int, memory_mib: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """Popularity through the same kernel: one dimension, every user 1, every item its share of events."""
     counts_N = serving.popularity_N_numpy.astype(np.float64)

@@ -32,11 +32,8 @@ def build_examples(histories: "DataFrame", users: "DataFrame", config: ExamplesC
         files: number of partitions.
     """
     features = users.select(tables.USER_IDX, *_FEATURES)
-    joined = (
-        _sequences(histories)
-        .repartition(files, tables.USER_IDX)
-        .join(features.repartition(files, tables.USER_IDX), tables.USER_IDX)
-    )
+    # After the join: Spark may give a join's result other partitions than those of both its sides.
+    joined = _sequences(histories).join(features, tables.USER_IDX).repartition(files, tables.USER_IDX)
     sequences = joined.sortWithinPartitions(tables.USER_IDX)
     return _next_item(sequences, config) if config.kind == "next_item" else _set(sequences, config)
 

@@ -47,11 +47,17 @@ def read_histories(spark: "SparkSession", interactions: Path, splits: Iterable[s
     return _file_by_file(spark, interactions, lambda path: histories_of(path, wanted, length), SCHEMA)
 
 
-def read_seen(spark: "SparkSession", interactions: Path, splits: Iterable[str] = tables.SPLITS) -> "DataFrame":
-    """(user_idx, seen ARRAY<INT>), the distinct items of each user with an event in these splits, ascending."""
+def read_seen(
+    spark: "SparkSession", interactions: Path, splits: Iterable[str] = tables.SPLITS, beyond: int = 0
+) -> "DataFrame":
+    """(user_idx, seen ARRAY<INT>), the distinct items, ascending, of each user with events in these splits.
+
+    Args:
+        beyond: events that a user has to have more of.
+    """
     wanted = list(splits)
     schema = f"{tables.USER_IDX} INT, {SEEN} ARRAY<INT>"
-    return _file_by_file(spark, interactions, lambda path: _seen_of(path, wanted), schema)
+    return _file_by_file(spark, interactions, lambda path: _seen_of(path, wanted, beyond), schema)
 
 
 def _file_by_file(
@@ -68,12 +74,15 @@ def _file_by_file(
     return spark.range(0, len(paths), 1, len(paths)).mapInArrow(build, schema)
 
 
-def _seen_of(path: str, splits: list[str]) -> Iterator[pa.RecordBatch]:
+def _seen_of(path: str, splits: list[str], beyond: int) -> Iterator[pa.RecordBatch]:
     """In blocks of users."""
     wanted = pc.field(tables.SPLIT).isin(splits)
     events = pq.read_table(path, columns=[tables.USER_IDX, tables.ITEM_IDX], filters=wanted)
     users_E, items_E = (np.asarray(events.column(name), np.int64) for name in (tables.USER_IDX, tables.ITEM_IDX))
-    pairs_E = np.unique(users_E << 32 | items_E)
+    starts_U = np.flatnonzero(np.diff(users_E, prepend=-1))
+    counts_U = np.diff(starts_U, append=len(users_E))
+    wanted_E = np.repeat(counts_U > beyond, counts_U)
+    pairs_E = np.unique(users_E[wanted_E] << 32 | items_E[wanted_E])
     users_E, items_E = pairs_E >> 32, (pairs_E & 0xFFFF_FFFF).astype(np.int32)
     starts_U = np.flatnonzero(np.diff(users_E, prepend=-1))
     bounds_U = np.append(starts_U, len(users_E))

@@ -201,11 +201,11 @@ class _Builder:
         # Sequence models train from the users' table: a layout fixed by the data alone.
         files = training_files(self.rows["user_ids"])
         for scope in _SCOPES:
-            histories, every = (
-                frame.repartition(files, tables.USER_IDX) for frame in (self._scratch(f"histories_{scope}"), users)
+            table = build_users(
+                self._scratch(f"histories_{scope}"), users, self.data.features.history_length, self.clock
             )
-            table = build_users(histories, every, self.data.features.history_length, self.clock)
-            self._write(table.sortWithinPartitions(tables.USER_IDX), "users", f"users_{scope}")
+            laid_out = table.repartition(files, tables.USER_IDX).sortWithinPartitions(tables.USER_IDX)
+            self._write(laid_out, "users", f"users_{scope}")
             total = sum(splits[name] for name in splits_of(scope))
             table = build_items(self._item_counts(scope), items, total, behaviour, self.clock)
             self._write(table, "items", f"items_{scope}")

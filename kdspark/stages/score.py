@@ -1,5 +1,6 @@
 """score: the student's top-k list of every user, from every event before the night's end, staged as Parquet."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -9,7 +10,7 @@ from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.scoring import recommend, seen_items
 from kdspark.bridge.shipping import ship_ids
-from kdspark.config import Config
+from kdspark.config import Config, ScoringConfig
 from kdspark.spark.histories import read_seen
 from kdspark.spark.io import count_rows, read_table, write_table
 from kdspark.stages import prepare, student
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 NAME = "score"
+_USERS_PER_TASK = 10_000  # at least, where files need fewer tasks than there are cores
 TABLE = "recommendations"
 
 
@@ -42,11 +44,7 @@ def _build(task: Task, model: str) -> Outcome:
         trained_items=prepared / ("items_full" if task.night.config.refit else "items_train"),
         out=task.out / "serving",
     )
-    users = read_table(spark, prepared / "users_full")
-    seen = _seen(spark, Prepared(prepared)) if config.exclude_seen else None
-    ids = ship_ids(spark, prepared / "item_ids", tables.ITEM_IDX, tables.ITEM_ID, task.out / "serving")
-    files = max(1, -(-count_rows(prepared / "users_full") * config.k // config.rows_per_file))
-    found = recommend(users, seen, bundle, ids, config.k, config.batch_size, config.memory_mib, files)
+    found = recommendations(spark, Prepared(prepared), bundle, config)
     version = str(read_json(bundle / "model.json")["sha256"])[:16]
     lists = found.withColumns(
         {tables.RUN_DATE: F.to_date(F.lit(task.night.date.isoformat())), tables.MODEL_VERSION: F.lit(version)}
@@ -60,11 +58,30 @@ def _build(task: Task, model: str) -> Outcome:
     )
 
 
-def _seen(spark: "SparkSession", prepared: Prepared) -> "DataFrame":
-    """What each user did, kept or left out by a filter."""
-    if prepared.seen == prepared.interactions:
-        return read_seen(spark, prepared.interactions)
-    return seen_items(read_table(spark, prepared.seen))
+def recommendations(spark: "SparkSession", prepared: Prepared, bundle: Path, config: ScoringConfig) -> "DataFrame":
+    """(user_id, items, reason) of every user, as `recommend` returns them.
+
+    Args:
+        bundle: a serving bundle; the items' ids are written beside it.
+    """
+    users = read_table(spark, prepared.users("full"))
+    n_users = count_rows(prepared.users("full"))
+    seen, in_history = _seen(spark, prepared, users) if config.exclude_seen else (None, False)
+    ids = ship_ids(spark, prepared.folder / "item_ids", tables.ITEM_IDX, tables.ITEM_ID, bundle)
+    files = -(-n_users * config.k // config.rows_per_file)
+    tasks = max(1, files, min(spark.sparkContext.defaultParallelism, n_users // _USERS_PER_TASK))
+    return recommend(users, seen, bundle, ids, config.k, config.batch_size, config.memory_mib, tasks, in_history)
+
+
+def _seen(spark: "SparkSession", prepared: Prepared, users: "DataFrame") -> tuple["DataFrame | None", bool]:
+    """What users saw, and whether all that a history names is to be added: few did more than it has places for."""
+    if prepared.seen != prepared.interactions:  # a filter left out what they saw as well
+        return seen_items(read_table(spark, prepared.seen)), False
+    found = users.agg(F.max(tables.N_EVENTS).alias("events"), F.max(F.size(tables.HISTORY)).alias("places")).first()
+    assert found is not None
+    if (found["events"] or 0) <= (found["places"] or 0):
+        return None, True
+    return read_seen(spark, prepared.interactions, beyond=found["places"]), True
 
 
 def as_rows(lists: "DataFrame") -> "DataFrame":

@@ -26,17 +26,15 @@ from surroundings import machine
 
 from kdspark import tables
 from kdspark.bridge.arrow import list_array
-from kdspark.bridge.scoring import recommend
-from kdspark.bridge.shipping import ship_ids
-from kdspark.config import ScoringConfig, SparkConfig
+from kdspark.bridge.prepared import Prepared
+from kdspark.config import FeaturesConfig, ScoringConfig, SparkConfig
 from kdspark.models.batch import ItemTable
 from kdspark.models.closed_form import Factors
 from kdspark.models.storage import save_serving
 from kdspark.ranking.topk import top_k
-from kdspark.spark.histories import read_seen
-from kdspark.spark.io import read_table, uri
+from kdspark.spark.io import uri
 from kdspark.spark.session import build_session
-from kdspark.stages.score import as_rows
+from kdspark.stages.score import as_rows, recommendations
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -135,11 +133,12 @@ class _Methods:
         everyone = np.arange(shape.users, dtype=np.int32)
         none = list_array(np.empty((shape.users, 0), np.float32), pa.float32())
         _write(
-            folder / "users",
+            folder / "users_full",
             {
                 tables.USER_IDX: everyone,
                 tables.USER_ID: pa.array(everyone.astype(np.int64)),
-                tables.HISTORY: list_array(self.seen_US, pa.int32()),
+                tables.N_EVENTS: np.full(shape.users, _SEEN, np.int32),
+                tables.HISTORY: list_array(_padded(self.seen_US), pa.int32()),
                 tables.CODES: list_array(np.empty((shape.users, 0), np.int32), pa.int32()),
                 tables.NUMBERS: none,
                 tables.VECTOR: none,
@@ -156,20 +155,9 @@ class _Methods:
         items = np.arange(shape.items, dtype=np.int32)
         _write(folder / "item_ids", {tables.ITEM_IDX: items, tables.ITEM_ID: pa.array(items.astype(np.int64))})
         config = ScoringConfig(k=self.k)
-        files = max(1, -(-shape.users * self.k // config.rows_per_file))
 
         def job() -> object:
-            ids = ship_ids(self.spark, folder / "item_ids", tables.ITEM_IDX, tables.ITEM_ID, folder)
-            found = recommend(
-                read_table(self.spark, folder / "users"),
-                read_seen(self.spark, folder / "interactions"),
-                folder / "serving",
-                ids,
-                self.k,
-                config.batch_size,
-                config.memory_mib,
-                max(files, 2),
-            )
+            found = recommendations(self.spark, Prepared(folder), folder / "serving", config)
             return as_rows(found).write.parquet(uri(folder / "lists"))
 
         return job
@@ -190,6 +178,12 @@ class _Methods:
             return rows.select("user", "place", "item.*").write.parquet(uri(self.folder / "lists"))
 
         return als
+
+
+def _padded(items_US: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """In histories of the default length."""
+    places = FeaturesConfig().history_length
+    return np.pad(items_US, ((0, 0), (places - items_US.shape[1], 0)), constant_values=tables.PAD)
 
 
 def _write(folder: Path, columns: dict[str, Any], files: int = 4) -> None:

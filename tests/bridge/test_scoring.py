@@ -84,15 +84,18 @@ def test_lists_equal_brute_force(
     assert timing.score.value > 0
 
 
+@pytest.mark.parametrize("mask_history", [True, False])
 @pytest.mark.parametrize(("partitions", "kind"), [(1, "STRING"), (3, "BIGINT")])
 def test_recommendations_are_the_lists_in_external_ids(
-    spark: SparkSession, bundle: Path, tmp_path: Path, partitions: int, kind: str
+    spark: SparkSession, bundle: Path, tmp_path: Path, partitions: int, kind: str, mask_history: bool
 ) -> None:
     users = frame(spark, 2).selectExpr("*", "concat('u', user_idx) AS user_id")
     vocabulary = spark.range(N_ITEMS).selectExpr("CAST(id AS INT) item_idx", f"CAST(id + 100 AS {kind}) item_id")
     vocabulary.orderBy("item_idx", ascending=False).write.parquet(str(tmp_path / "item_ids"))
     ids = ship_ids(spark, tmp_path / "item_ids", "item_idx", "item_id", tmp_path)
-    found = recommend(users, seen(spark), bundle, ids, 5, 7, 16, partitions)
+    # what histories hold need not be listed as well
+    listed = seen(spark).filter("user_idx % 3 = 0") if mask_history else seen(spark)
+    found = recommend(users, listed, bundle, ids, 5, 7, 16, partitions, mask_history)
     assert found.rdd.getNumPartitions() == partitions
     assert found.schema["items"].dataType.elementType["item_id"].dataType.simpleString() == kind.lower()
     ranked, _ = rank_users(frame(spark, 2), seen(spark), bundle, 5, 64, 16)
@@ -109,7 +112,7 @@ def test_scores_are_not_shuffled(spark: SparkSession, bundle: Path, tmp_path: Pa
     spark.range(N_ITEMS).selectExpr("CAST(id AS INT) item_idx", "id AS item_id").write.parquet(str(tmp_path / "ids"))
     ids = ship_ids(spark, tmp_path / "ids", "item_idx", "item_id", tmp_path)
     users = frame(spark, 2).selectExpr("*", "concat('u', user_idx) AS user_id")
-    found = as_rows(recommend(users, seen(spark), bundle, ids, 5, 7, 16, 3))
+    found = as_rows(recommend(users, seen(spark), bundle, ids, 5, 7, 16, 3, False))
     plan = found._jdf.queryExecution().executedPlan().toString()  # type: ignore[operator]
     after, _, before = plan.partition("MapInArrow")
     assert not {"Exchange", "Join"} & set(re.findall(r"Exchange|Join", after))

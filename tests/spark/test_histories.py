@@ -87,7 +87,10 @@ def test_what_users_have_seen(spark, tmp_path, monkeypatch):
     for splits in (("train", "valid"), tables.SPLITS):
         wanted = log[log["s"].isin(splits)].groupby("u")["i"].apply(lambda items: sorted(set(items)))
         assert dict(read_seen(spark, folder, splits).collect()) == wanted.to_dict()
-    blocks = [block for path in folder.glob("*.parquet") for block in histories._seen_of(str(path), ["train"])]
+        many = log[log["s"].isin(splits)].groupby("u").filter(lambda events: len(events) > 8)["u"]
+        assert dict(read_seen(spark, folder, splits, 8).collect()) == wanted[sorted(set(many))].to_dict()
+        assert 0 < many.nunique() < 30
+    blocks = [block for path in folder.glob("*.parquet") for block in histories._seen_of(str(path), ["train"], 0)]
     assert max(block.num_rows for block in blocks) == 4
 
 
