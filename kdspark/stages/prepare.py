@@ -5,10 +5,12 @@ Feature tables come in two scopes: `train`, from train events alone, for everyth
 """
 
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyspark.sql import functions as F
 
@@ -35,6 +37,7 @@ from kdspark.workspace import Manifest, published_before, write_json
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+_T = TypeVar("_T")
 NAME = "prepare"
 _EVENTS_PER_FILE = 1_000_000
 _ITEMS = "counted_items"
@@ -111,13 +114,13 @@ class _Builder:
         bad = [source.quarantine.withColumn(tables.INPUT, F.lit(name)) for name, source in read.items()]
         self._write(reduce(lambda a, b: a.unionByName(b), [*bad, *self._known("quarantine")]), "quarantine")
         rows = {side: table.rows for side, table in sides.items()}
-        for side, idx_name, id_name in SIDES:
-            self._write_ids(events, rows.get(side), idx_name, id_name)
+        _at_once(*(partial(self._write_ids, events, rows.get(side), *names) for side, *names in SIDES))
         splits = self._write_interactions(events, sum(log.counts["good"] for log in logs.values()))
         if can_drop(filters):
             self._write_seen(logs)
         self._write_histories()
-        static = {side: self._static(side, idx_name, rows.get(side)) for side, idx_name, _ in SIDES}
+        statics = _at_once(*(partial(self._static, side, idx_name, rows.get(side)) for side, idx_name, _ in SIDES))
+        static = {side: found for (side, *_), found in zip(SIDES, statics, strict=True)}
         catalogue = self._write_features(static, splits)
         files = {name: [asdict(file) for file in source.files] for name, source in read.items()}
         facts = {
@@ -258,6 +261,12 @@ class _Builder:
     def _write(self, frame: "DataFrame", table: str, name: str | None = None) -> None:
         name = name or table
         self.rows[name] = write_table(frame, table, self.out / name)
+
+
+def _at_once(*work: Callable[[], _T]) -> list[_T]:
+    """Results of several pieces of work, each of which leaves the cluster idle between small jobs."""
+    with ThreadPoolExecutor(len(work)) as pool:
+        return [future.result() for future in [pool.submit(one) for one in work]]
 
 
 def _ids_table(id_name: str) -> str:
