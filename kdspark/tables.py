@@ -117,11 +117,11 @@ SCHEMAS: dict[str, str] = {
         f"{RUN_DATE} DATE, {USER_ID} {{user_id}}, {RANK} INT, {ITEM_ID} {{item_id}}, {SCORE} FLOAT, "
         f"{REASON} STRING, {MODEL_VERSION} STRING"
     ),
-    # `input` is the key of the configuration that names the file: "interactions", "users", "items", "valid" or "test".
     "recommendation_lists": (
         f"{RUN_DATE} DATE, {USER_ID} {{user_id}}, {ITEMS} ARRAY<STRUCT<{ITEM_ID}: {{item_id}},{SCORE}: FLOAT>>, "
         f"{REASON} STRING, {MODEL_VERSION} STRING"
     ),
+    # `input` is the key of the configuration that names the file: "interactions", "users", "items", "valid" or "test".
     "quarantine": f"{INPUT} STRING, {SOURCE_FILE} STRING, {REASON} STRING, {RAW_ROW} STRING",
 }
 

@@ -207,7 +207,7 @@ class DataConfig(Strict):
     Args:
         incremental: go on from the last published night's events, and read only the files that have come since, where
             that gives the same tables as reading everything: files, columns and filters are as they were, without
-            minimum counts. Else, or if this is off, everything is read.
+            minimum weights and counts. Else, or if this is off, everything is read.
     """
 
     interactions: SourceConfig

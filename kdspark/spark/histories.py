@@ -71,7 +71,8 @@ def _file_by_file(
             for file in batch.column(0).to_pylist():
                 yield from read(paths[file])
 
-    return spark.range(0, len(paths), 1, len(paths)).mapInArrow(build, schema)
+    found = spark.range(0, len(paths), 1, len(paths)).mapInArrow(build, schema)
+    return found.hint("merge")  # Spark takes it to be as small as the numbers of the files, and would broadcast it
 
 
 def _seen_of(path: str, splits: list[str], beyond: int) -> Iterator[pa.RecordBatch]:
@@ -106,9 +107,9 @@ def histories_of(path: str, splits: list[str], length: int, rows: int = _ROWS) -
         if kept.num_rows:
             done, held = held.followed_by(_Events.read(kept)).cut_off_last(length)
             if len(done.events.users_E):
-                yield done.as_rows(length)
+                yield from done.as_rows(length)
     if len(held.events.users_E):
-        yield held.as_rows(length)
+        yield from held.as_rows(length)
 
 
 @dataclass(frozen=True)
@@ -169,24 +170,30 @@ class _Held:
         held = _Held(last[slice(length)], gone + max(len(last.users_E) - length, 0), first_ts)
         return _Held(self.events[slice(start)], self.gone, self.first_ts), held
 
-    def as_rows(self, length: int) -> pa.RecordBatch:
+    def as_rows(self, length: int) -> Iterator[pa.RecordBatch]:
+        """In blocks of users."""
         events = self.events
         starts_U = np.flatnonzero(np.diff(events.users_E, prepend=-1))
         counts_U = np.diff(starts_U, append=len(events.users_E))
         first_U = np.minimum.reduceat(np.where(events.timed_E, events.ts_E, _LATE), starts_U)
         last_U = np.maximum.reduceat(np.where(events.timed_E, events.ts_E, _EARLY), starts_U)
         first_U[0] = min(first_U[0], self.first_ts)
+        items_E = events.items_E.astype(np.int32)
         places_L = np.arange(length - 1, -1, -1)  # back from the latest
-        at_UL = np.minimum(starts_U[:, None] + places_L, len(events.items_E) - 1)
-        history_UL = np.where(places_L < counts_U[:, None], events.items_E[at_UL], tables.PAD).astype(np.int32)
-        counts_U[0] += self.gone
-        offsets = np.arange(len(starts_U) + 1, dtype=np.int32) * length
-        arrays = [
-            pa.array(events.users_E[starts_U].astype(np.int32)),
-            pa.array(counts_U.astype(np.int32)),
-            pa.array(first_U, mask=first_U == _LATE),
-            pa.array(last_U, mask=last_U == _EARLY),
-            pa.ListArray.from_arrays(pa.array(offsets), pa.array(history_UL.reshape(-1))),
-        ]
-        names = [tables.USER_IDX, tables.N_EVENTS, tables.FIRST_TS, tables.LAST_TS, tables.HISTORY]
-        return pa.RecordBatch.from_arrays(arrays, names)
+        for start in range(0, len(starts_U), _USERS):
+            part = slice(start, start + _USERS)
+            there_UL = places_L < counts_U[part, None]
+            history_UL = np.full(there_UL.shape, tables.PAD, np.int32)
+            history_UL[there_UL] = items_E[(starts_U[part, None] + places_L)[there_UL]]
+            n_events_U = counts_U[part].astype(np.int32)
+            n_events_U[0] += self.gone if start == 0 else 0
+            offsets = np.arange(len(history_UL) + 1, dtype=np.int32) * length
+            arrays = [
+                pa.array(events.users_E[starts_U[part]].astype(np.int32)),
+                pa.array(n_events_U),
+                pa.array(first_U[part], mask=first_U[part] == _LATE),
+                pa.array(last_U[part], mask=last_U[part] == _EARLY),
+                pa.ListArray.from_arrays(pa.array(offsets), pa.array(history_UL.reshape(-1))),
+            ]
+            names = [tables.USER_IDX, tables.N_EVENTS, tables.FIRST_TS, tables.LAST_TS, tables.HISTORY]
+            yield pa.RecordBatch.from_arrays(arrays, names)

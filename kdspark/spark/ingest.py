@@ -27,7 +27,7 @@ from kdspark.config import ColumnsConfig, SourceConfig
 from kdspark.errors import InputError
 from kdspark.spark.id_types import check_ids_meet, id_problem
 from kdspark.spark.quarantine import BAD_ROW, check_bad_rows, count_reasons, write_judged
-from kdspark.spark.sources import SourceFile, list_files, quoted, read_source, require_columns
+from kdspark.spark.sources import SourceFile, columns_of, list_files, quoted, read_source, require_columns
 from kdspark.spark.unreadable import reading_keys
 
 if TYPE_CHECKING:
@@ -53,12 +53,14 @@ class Ingested:
         quarantine: rows that could not be used, with the columns `BAD_ROW`.
         counts: rows read, good rows, and rows by reason.
         files: what was read, to be pinned in the manifest.
+        columns: of the files, with their types.
     """
 
     events: "DataFrame"
     quarantine: "DataFrame"
     counts: dict[str, int]
     files: list[SourceFile]
+    columns: dict[str, str]
 
     @property
     def id_types(self) -> dict[str, DataType]:
@@ -98,6 +100,7 @@ def read_interactions(
     """
     files = list_files(spark, source) if files is None else files
     frame = read_source(spark, source, files)
+    found = columns_of(frame)
     if optional_clock:
         given = {name: None for name in ("timestamp", "weight") if getattr(columns, name) not in frame.columns}
         columns = columns.model_copy(update=given)
@@ -125,7 +128,7 @@ def read_interactions(
     bad = rows.filter(F.col(tables.REASON).isNotNull() & (F.col(tables.REASON) != FUTURE))
     events = rows.filter(F.col(tables.REASON).isNull()).select(tables.USER_ID, tables.ITEM_ID, tables.TS, tables.WEIGHT)
     counts = {"read": total, "good": good, "future": future, **bad_by_reason}
-    return Ingested(events, bad.select(*BAD_ROW), counts, files)
+    return Ingested(events, bad.select(*BAD_ROW), counts, files, found)
 
 
 def _check_columns(frame: "DataFrame", columns: ColumnsConfig, source: SourceConfig) -> None:

@@ -57,7 +57,9 @@ def write_table(frame: "DataFrame", table: str, folder: Path) -> int:
     schema = tables.ddl(table, ids.get(tables.USER_ID, "STRING"), ids.get(tables.ITEM_ID, "STRING"))
     kinds = _types(frame.sparkSession, schema)
     columns = [F.col(name).cast(kinds[name]).alias(name) for name in tables.columns(table)]
-    frame.select(*columns).write.option("parquet.block.size", _ROW_GROUP_BYTES).parquet(uri(folder))
+    # A submitted session may limit the rows of a file; users whose events lie in two would be two users.
+    options = {"parquet.block.size": _ROW_GROUP_BYTES, "maxRecordsPerFile": 0}
+    frame.select(*columns).write.options(**options).parquet(uri(folder))
     if not any(folder.glob("*.parquet")):
         raise StageError(
             f"{folder}: the executors wrote nothing that the driver can see.",

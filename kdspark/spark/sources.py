@@ -73,6 +73,11 @@ def read_source(spark: "SparkSession", source: SourceConfig, files: list[SourceF
         raise changed or unreadable(source, error) from error
 
 
+def columns_of(frame: "DataFrame") -> dict[str, str]:
+    """Names and types of the columns that `read_source` found."""
+    return {field.name: field.dataType.simpleString() for field in frame.schema.fields if field.name != CORRUPT}
+
+
 def _read(spark: "SparkSession", source: SourceConfig, paths: list[str]) -> "DataFrame":
     if source.format == "csv":
         return _read_csv(spark, source, paths)

@@ -4,13 +4,14 @@ What comes out is what reading everything would give; where that cannot be promi
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kdspark import __version__
 from kdspark.config import Config, DataConfig
-from kdspark.spark.filters import drops_rare
+from kdspark.spark.filters import can_drop
 from kdspark.spark.sources import SourceFile
 from kdspark.workspace import read_json
 
@@ -36,27 +37,46 @@ class Increment:
     files: list[SourceFile]
 
 
-def increment_of(config: Config, previous: Path | None, files: list[dict[str, Any]]) -> Increment | None:
+def increment_of(
+    config: Config,
+    previous: Path | None,
+    files: list[dict[str, Any]],
+    columns_of: Callable[[list[SourceFile]], dict[str, str]],
+) -> Increment | None:
     """None where everything is to be read; the reason is logged.
 
     Args:
         previous: output of the last published night's stage prepare, or None for a first night.
         files: the log's, as `listed_files` gives them.
+        columns_of: names and types of the columns of some files.
     """
     if previous is None:
         return None
-    manifest = read_json(previous / "manifest.json")
-    obstacle = _obstacle(config.data, manifest, files)
-    if obstacle:
-        log.info("%-14s all of the log is read: %s", "prepare", obstacle)
-        return None
-    known = {file["path"] for file in manifest["facts"]["files"]["interactions"]}
-    fresh = [SourceFile(**file) for file in files if file["path"] not in known]
-    log.info("%-14s %d of %d files of the log are new; its other events are known", "prepare", len(fresh), len(files))
-    return Increment(previous, manifest["facts"]["input"]["interactions"], fresh)
+    try:
+        manifest = read_json(previous / "manifest.json")
+    except (OSError, ValueError):
+        manifest = None
+    obstacle = "the last published night's manifest is gone"
+    if manifest is not None:
+        obstacle = _obstacle(config.data, manifest, files) or _missing(previous)
+    if manifest is not None and not obstacle:
+        known = {file["path"] for file in manifest["facts"]["files"]["interactions"]}
+        fresh = [SourceFile(**file) for file in files if file["path"] not in known]
+        if columns_of(fresh) == manifest["facts"]["columns"]:
+            counted = f"{len(fresh)} of {len(files)}"
+            log.info("%-14s %s files of the log are new; its other events are known", "prepare", counted)
+            return Increment(previous, manifest["facts"]["input"]["interactions"], fresh)
+        obstacle = "the new files have other columns"
+    log.info("%-14s all of the log is read: %s", "prepare", obstacle)
+    return None
 
 
-def _obstacle(data: DataConfig, manifest: dict[str, Any], files: list[dict[str, Any]]) -> str | None:
+def _missing(previous: Path) -> str:
+    gone = [name for name in ("interactions", "quarantine") if not (previous / name).is_dir()]
+    return f"the last published night's table {gone[0]} is gone" if gone else ""
+
+
+def _obstacle(data: DataConfig, manifest: dict[str, Any], files: list[dict[str, Any]]) -> str:
     facts = manifest["facts"]
     if not data.incremental:
         return "`data.incremental` is off"
@@ -64,8 +84,8 @@ def _obstacle(data: DataConfig, manifest: dict[str, Any], files: list[dict[str, 
         return "the last published night's tables are those of another version of kdspark"
     if data.split.kind == "provided":
         return "its split is provided"
-    if drops_rare(data.filters):
-        return "an event that minimum counts left out may stay now"
+    if can_drop(data.filters):
+        return "what minimum weights or counts left out may count now"
     if facts["input"]["interactions"]["future"]:
         return "its files held events after the last published night's end, which may count now"
     was, now = manifest["config"]["settings"]["data"], data.model_dump(mode="json")
@@ -75,4 +95,6 @@ def _obstacle(data: DataConfig, manifest: dict[str, Any], files: list[dict[str, 
     old = facts["files"]["interactions"]
     if gone := [file["path"] for file in old if there.get(file["path"]) != file]:
         return f"{gone[0]} is gone or another file"
-    return None if len(files) > len(old) else "no file has come since the last published night"
+    known = {file["path"] for file in old}
+    fresh = any(file["bytes"] for file in files if file["path"] not in known)
+    return "" if fresh else "no file with rows has come since the last published night"

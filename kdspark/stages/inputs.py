@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from kdspark import tables
 from kdspark.config import SourceConfig
 from kdspark.spark.ingest import Ingested, read_interactions
-from kdspark.spark.io import read_table
 from kdspark.spark.side_table import SideTable, read_side
 from kdspark.spark.sources import SourceFile, list_files
 from kdspark.stages.increment import Increment
@@ -65,21 +64,11 @@ def read_logs(
                 data.filters.max_bad_fraction,
                 scratch / f"raw-{name}",
                 optional_clock=name != LOG,
-                id_types=logs[LOG].id_types if logs else _id_types(night, increment),
+                id_types=logs[LOG].id_types if logs else None,
                 files=fresh if name == LOG else None,
                 before=increment.counts if increment and name == LOG else None,
             )
     return logs
-
-
-def _id_types(night: Night, increment: Increment | None) -> "dict[str, DataType] | None":
-    if increment is None:
-        return None
-    names = {id_name: id_name.replace("_id", "_ids") for _, _, id_name in SIDES}
-    return {
-        id_name: read_table(night.spark, increment.folder / table).schema[id_name].dataType
-        for id_name, table in names.items()
-    }
 
 
 def read_sides(night: Night, id_types: dict[str, "DataType"], scratch: Path) -> dict[str, SideTable]:

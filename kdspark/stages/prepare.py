@@ -28,6 +28,7 @@ from kdspark.spark.io import read_table, training_files, uri, write_table
 from kdspark.spark.order import by_user
 from kdspark.spark.side import Static, build_static
 from kdspark.spark.side_table import SideTable
+from kdspark.spark.sources import SourceFile, columns_of, read_source
 from kdspark.spark.split import check_split, split_events
 from kdspark.stages.increment import LAYOUT, increment_of
 from kdspark.stages.inputs import LOG, SIDES, listed_files, read_logs, read_sides
@@ -98,7 +99,7 @@ class _Builder:
         self.scratch = task.out / "scratch"
         self.files: list[dict[str, Any]] = task.settings["files"][LOG]
         self.previous = _previous(task.night)
-        self.increment = increment_of(task.night.config, self.previous, self.files)
+        self.increment = increment_of(task.night.config, self.previous, self.files, self._columns_of)
         self.rows: dict[str, int] = {}
         ordinal = self.data.columns.timestamp is None or self.data.columns.timestamp_unit == "ordinal"
         self.clock = Clock(None if ordinal else self.night.end_us)
@@ -128,6 +129,7 @@ class _Builder:
             "splits": splits,
             "input": {name: source.counts for name, source in read.items()},
             "files": {**files, LOG: self.files},
+            "columns": logs[LOG].columns,
             "layout": LAYOUT,
         }
         return Outcome(rows=self.rows, facts=facts)
@@ -165,8 +167,9 @@ class _Builder:
     def _write_seen(self, logs: dict[str, Ingested]) -> None:
         """What users of the vocabulary did with items of it, whether or not a filter kept the event."""
         pairs = [log.events.select(tables.USER_ID, tables.ITEM_ID) for log in logs.values()]
-        indexed = self._with_idx(reduce(lambda a, b: a.unionByName(b), pairs)).select(*tables.columns("seen"))
-        self._write(reduce(lambda a, b: a.unionByName(b), [indexed, *self._known("seen")]).distinct(), "seen")
+        indexed = self._with_idx(reduce(lambda a, b: a.unionByName(b), pairs))
+        # The ids are among what is distinct: rows that a join has shuffled by one of them need no other shuffle.
+        self._write(indexed.distinct(), "seen")
 
     def _indexed(self, events: "DataFrame") -> "DataFrame":
         return self._with_idx(events).select(tables.USER_IDX, tables.ITEM_IDX, tables.TS, tables.WEIGHT)
@@ -241,6 +244,9 @@ class _Builder:
             },
         }
         write_json(self.out / FEATURES_FILE, description)
+
+    def _columns_of(self, files: list[SourceFile]) -> dict[str, str]:
+        return columns_of(read_source(self.spark, self.data.interactions, files))
 
     def _item_counts(self, scope: Scope) -> "DataFrame":
         return item_counts(self._scratch(_ITEMS), splits_of(scope))

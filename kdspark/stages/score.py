@@ -50,7 +50,8 @@ def _build(task: Task, model: str) -> Outcome:
         {tables.RUN_DATE: F.to_date(F.lit(task.night.date.isoformat())), tables.MODEL_VERSION: F.lit(version)}
     )
     if config.layout == "lists":
-        written = write_table(lists, "recommendation_lists", task.out / TABLE)
+        some = lists.filter(F.size(tables.ITEMS) > 0)  # who has nothing left to see is in neither layout
+        written = write_table(some, "recommendation_lists", task.out / TABLE)
     else:
         written = write_table(as_rows(lists), TABLE, task.out / TABLE)
     return Outcome(
@@ -62,7 +63,7 @@ def recommendations(spark: "SparkSession", prepared: Prepared, bundle: Path, con
     """(user_id, items, reason) of every user, as `recommend` returns them.
 
     Args:
-        bundle: a serving bundle; the items' ids are written beside it.
+        bundle: a serving bundle, to which a file with the items' ids is added.
     """
     users = read_table(spark, prepared.users("full"))
     n_users = count_rows(prepared.users("full"))

@@ -23,6 +23,8 @@ NAME = "features"
 USERS, ITEMS, EVENTS, DAYS = 400_000, 50_000, 20_000_000, 60
 _START = dt.date(2024, 1, 1)
 _HERE = Path(__file__).parent
+_ITEMS = "sum(len(list_filter(history, item -> item >= 0)))"
+_CODES = "sum(len(list_filter(codes, code -> code > 0)))"
 _SAME = {
     "quarantine": "count(*)",
     "user_ids": "count(*), count(DISTINCT user_id), max(user_idx)",
@@ -30,11 +32,11 @@ _SAME = {
     "user_codes": "count(*), max(code)",
     "item_codes": "count(*), max(code)",
     "interactions": "count(*), sum(ts::HUGEINT), sum(weight), count_if(split = 'train'), count_if(split = 'valid')",
-    "users_train": "count(*), sum(n_events), sum(last_ts::HUGEINT), sum(len(history)), round(sum(numbers[1]), 1)",
-    "users_full": "count(*), sum(n_events), sum(first_ts::HUGEINT), sum(len(history)), round(sum(recency_days), -2)",
-    "items_train": "count(*), sum(n_events), sum(len(codes)), round(sum(numbers[3]), 1), round(sum(popularity), 4)",
+    "users_train": f"count(*), sum(n_events), sum(last_ts::HUGEINT), {_ITEMS}, round(sum(numbers[1]), 1)",
+    "users_full": f"count(*), sum(n_events), sum(first_ts::HUGEINT), {_ITEMS}, round(sum(recency_days), -2)",
+    "items_train": f"count(*), sum(n_events), {_CODES}, round(sum(numbers[3]), 1), round(sum(popularity), 4)",
     "items_full": "count(*), sum(n_events), sum(len(numbers)), sum(last_ts::HUGEINT), round(sum(vector[1]), 2)",
-    "examples_train": "count(*), sum(position), sum(len(list_filter(history, i -> i >= 0)))",
+    "examples_train": f"count(*), sum(position), {_ITEMS}",
 }
 
 

@@ -31,6 +31,7 @@ from kdspark.config import FeaturesConfig, ScoringConfig, SparkConfig
 from kdspark.models.batch import ItemTable
 from kdspark.models.closed_form import Factors
 from kdspark.models.storage import save_serving
+from kdspark.ranking.ragged import latest
 from kdspark.ranking.topk import top_k
 from kdspark.spark.io import uri
 from kdspark.spark.session import build_session
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 NAME = "score"
-_SEEN = 50
+_SEEN, _HEAVY_SEEN, _HEAVY = 50, 150, 50  # items; of every so many users the first has more than a history holds
 Floats = npt.NDArray[np.float32]
 
 
@@ -113,7 +114,9 @@ class _Methods:
         generator = np.random.default_rng(0)
         self.users_UD = generator.standard_normal((shape.users, shape.dims), np.float32)
         self.items_ND = generator.standard_normal((shape.items, shape.dims), np.float32)
-        self.seen_US = np.sort(generator.integers(0, shape.items, (shape.users, _SEEN), np.int32), axis=1)
+        counts = np.where(np.arange(shape.users) % _HEAVY == 0, _HEAVY_SEEN, _SEEN)
+        self.indptr = np.concatenate([[0], np.cumsum(counts)])
+        self.seen = generator.integers(0, shape.items, self.indptr[-1], np.int32)
         folder.mkdir(parents=True)
 
     def all(self) -> dict[str, Callable[[], object]]:
@@ -121,8 +124,7 @@ class _Methods:
         return {**methods, "als": self._als()} if self.shape.als else methods
 
     def _kernel(self) -> object:
-        indptr = np.arange(self.shape.users + 1, dtype=np.int64) * _SEEN
-        seen = indptr, self.seen_US.ravel()
+        seen = self.indptr, self.seen
         return top_k(self.users_UD, self.items_ND, self.k, seen, threads=torch.get_num_threads())
 
     def _job(self) -> Callable[[], object]:
@@ -131,14 +133,15 @@ class _Methods:
         catalogue = ItemTable.without_features(np.ones(shape.items, np.int64))
         save_serving(Factors.from_numpy(self.users_UD, self.items_ND, catalogue), folder / "serving")
         everyone = np.arange(shape.users, dtype=np.int32)
+        places = FeaturesConfig().history_length
         none = list_array(np.empty((shape.users, 0), np.float32), pa.float32())
         _write(
             folder / "users_full",
             {
                 tables.USER_IDX: everyone,
                 tables.USER_ID: pa.array(everyone.astype(np.int64)),
-                tables.N_EVENTS: np.full(shape.users, _SEEN, np.int32),
-                tables.HISTORY: list_array(_padded(self.seen_US), pa.int32()),
+                tables.N_EVENTS: np.diff(self.indptr).astype(np.int32),
+                tables.HISTORY: list_array(latest((self.indptr, self.seen), places), pa.int32()),
                 tables.CODES: list_array(np.empty((shape.users, 0), np.int32), pa.int32()),
                 tables.NUMBERS: none,
                 tables.VECTOR: none,
@@ -147,10 +150,11 @@ class _Methods:
         _write(
             folder / "interactions",
             {
-                tables.USER_IDX: np.repeat(everyone, _SEEN),
-                tables.ITEM_IDX: self.seen_US.ravel(),
-                tables.SPLIT: pa.array(np.repeat(tables.TRAIN, shape.users * _SEEN)),
+                tables.USER_IDX: np.repeat(everyone, np.diff(self.indptr)),
+                tables.ITEM_IDX: self.seen,
+                tables.SPLIT: pa.array(np.repeat(tables.TRAIN, len(self.seen))),
             },
+            files=1,  # whole users
         )
         items = np.arange(shape.items, dtype=np.int32)
         _write(folder / "item_ids", {tables.ITEM_IDX: items, tables.ITEM_ID: pa.array(items.astype(np.int64))})
@@ -178,12 +182,6 @@ class _Methods:
             return rows.select("user", "place", "item.*").write.parquet(uri(self.folder / "lists"))
 
         return als
-
-
-def _padded(items_US: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """In histories of the default length."""
-    places = FeaturesConfig().history_length
-    return np.pad(items_US, ((0, 0), (places - items_US.shape[1], 0)), constant_values=tables.PAD)
 
 
 def _write(folder: Path, columns: dict[str, Any], files: int = 4) -> None:

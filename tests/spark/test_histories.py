@@ -1,5 +1,7 @@
 """A pass over the interactions table's files, against brute force, however they are cut into batches."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from kdspark import tables
 from kdspark.spark import histories
-from kdspark.spark.histories import histories_of, read_seen
+from kdspark.spark.histories import histories_of, read_histories, read_seen
 from tests.spark.logs import Written
 
 times = st.one_of(st.none(), st.integers(-5, 5))
@@ -44,7 +46,10 @@ def test_against_brute_force_in_batches_of_any_size(tmp_path_factory, users, len
     path = tmp_path_factory.mktemp("histories") / "part.parquet"
     log = log_of(users)
     log.to_parquet(path, row_group_size=5)
-    batches = list(histories_of(str(path), splits, length, rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(histories, "_USERS", 3)
+        batches = list(histories_of(str(path), splits, length, rows))
+    assert all(batch.num_rows <= 3 for batch in batches)
     found = [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
     assert [row[0] for row in found] == sorted(expected(log, splits, length))
     assert {user: tuple(row) for user, *row in found} == expected(log, splits, length)
@@ -67,6 +72,18 @@ def test_whose_events_fill_the_log_costs_no_more_memory(tmp_path, monkeypatch):
         {"user_idx": 7, "n_events": 5000, "first_ts": 0, "last_ts": 4999, "history": [2, 1, 0]}
     ]
     assert max(widest) == 103
+
+
+def test_they_are_never_broadcast(spark, tmp_path):
+    """Spark thinks them as small as the list of files that they are read from."""
+    log = Written(spark, tmp_path)
+    folder = log.interactions([(0, 1, 2)])
+    users = spark.range(3).selectExpr("CAST(id AS INT) AS user_idx")
+    found = (read_histories(spark, folder, ["train"], 2).drop("n_events"), read_seen(spark, folder))
+    for frame, how in itertools.product(found, ("left", "inner")):
+        plan = users.join(frame, tables.USER_IDX, how)._jdf.queryExecution().executedPlan().toString()
+        assert "SortMergeJoin" in plan
+        assert "Broadcast" not in plan
 
 
 @pytest.mark.parametrize("files", [1, 4])

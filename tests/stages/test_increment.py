@@ -74,7 +74,7 @@ def tables_of(runner: Runner) -> dict[str, pd.DataFrame]:
     "changes",
     [
         {"split": {"kind": "temporal", "test_days": 2}},
-        {"filters": {"repeats": "last", "min_weight": 2, "max_bad_fraction": 0.5}, "split": {"kind": "random"}},
+        {"filters": {"repeats": "last", "max_bad_fraction": 0.5}, "split": {"kind": "random"}},
     ],
 )
 def test_the_tables_are_those_of_a_full_rebuild(
@@ -114,6 +114,7 @@ DATA = {
     "interactions": {"paths": "/log"},
     "columns": {"user": "u", "item": "i", "timestamp": "t", "weight": "w"},
 }
+COLUMNS = {"u": "string", "i": "string", "t": "bigint", "w": "double"}
 
 
 def previous(folder: Path, **changes: Any) -> Path:
@@ -125,24 +126,27 @@ def previous(folder: Path, **changes: Any) -> Path:
         "facts": {
             "layout": LAYOUT,
             "files": {"interactions": FILES[:2]},
+            "columns": COLUMNS,
             "input": {"interactions": {"read": 9, "good": 8, "future": changes.pop("future", 0), "null timestamp": 1}},
         },
     }
     manifest["facts"].update(changes)
+    for table in ("interactions", "quarantine"):
+        (folder / table).mkdir()
     write_json(folder / "manifest.json", manifest)
     return folder
 
 
-def found(folder: Path | None, files: list[dict[str, Any]] = FILES, **data: Any) -> Any:
+def found(folder: Path | None, files: Any = FILES, there: dict[str, str] = COLUMNS, **data: Any) -> Any:
     config = {"data": {**DATA, **data}, "teacher": {"kind": "ease"}, "student": {"kind": "mf"}}
-    return increment_of(parse_config(config), folder, files)
+    return increment_of(parse_config(config), folder, files, lambda fresh: there)
 
 
 def test_new_files_alone_are_read(tmp_path: Path) -> None:
     increment = found(previous(tmp_path))
     assert [file.path for file in increment.files] == ["/log/c"]
     assert (increment.folder, increment.counts["good"]) == (tmp_path, 8)
-    assert found(previous(tmp_path), split={"kind": "temporal"}, features={"history_length": 7}) is not None
+    assert found(tmp_path, split={"kind": "temporal"}, features={"history_length": 7}) is not None
 
 
 def test_a_first_night_reads_everything() -> None:
@@ -153,7 +157,9 @@ def test_a_first_night_reads_everything() -> None:
     ("data", "reason"),
     [
         ({"incremental": False}, "`data.incremental` is off"),
-        ({"filters": {"min_item_events": 2}}, "minimum counts"),
+        ({"filters": {"min_item_events": 2}}, "minimum weights or counts"),
+        ({"filters": {"min_weight": 2}}, "minimum weights or counts"),
+        ({"split": {"kind": "provided", "test": {"paths": "/test"}}}, "its split is provided"),
         ({"filters": {"repeats": "all"}}, "`data.filters` changed"),
         ({"columns": {**DATA["columns"], "item": "sku"}}, "`data.columns` changed"),
     ],
@@ -171,7 +177,8 @@ def test_other_settings_read_everything(
     [
         ({}, FILES[1:], "/log/a is gone or another file"),
         ({}, [{**FILES[0], "bytes": 6}, *FILES[1:]], "/log/a is gone or another file"),
-        ({}, FILES[:2], "no file has come"),
+        ({}, FILES[:2], "no file with rows has come"),
+        ({}, [*FILES[:2], {**FILES[2], "bytes": 0}], "no file with rows has come"),
         ({"future": 3}, FILES, "may count now"),
         ({"layout": LAYOUT - 1}, FILES, "another version"),
     ],
@@ -182,3 +189,25 @@ def test_other_files_read_everything(
     with caplog.at_level("INFO", "kdspark"):
         assert found(previous(tmp_path, **changes), files) is None
     assert reason in caplog.text
+
+
+@pytest.mark.parametrize("table", ["interactions", "quarantine"])
+def test_what_is_gone_reads_everything(tmp_path: Path, caplog: pytest.LogCaptureFixture, table: str) -> None:
+    (previous(tmp_path) / table).rmdir()
+    with caplog.at_level("INFO", "kdspark"):
+        assert found(tmp_path) is None
+        (tmp_path / "manifest.json").write_text("{")
+        assert found(tmp_path) is None
+        (tmp_path / "manifest.json").unlink()
+        assert found(tmp_path) is None
+    assert f"table {table} is gone" in caplog.text
+    assert caplog.text.count("manifest is gone") == 2
+
+
+@pytest.mark.parametrize("columns", [{**COLUMNS, "more": "string"}, {**COLUMNS, "u": "bigint"}, {"u": "string"}])
+def test_other_columns_read_everything(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, columns: dict[str, str]
+) -> None:
+    with caplog.at_level("INFO", "kdspark"):
+        assert found(previous(tmp_path), there=columns) is None
+    assert "the new files have other columns" in caplog.text
