@@ -54,6 +54,7 @@ class Ingested:
         counts: rows read, good rows, and rows by reason.
         files: what was read, to be pinned in the manifest.
         columns: of the files, with their types.
+        future_from: the first timestamp at or after the night's end, or None.
     """
 
     events: "DataFrame"
@@ -61,6 +62,7 @@ class Ingested:
     counts: dict[str, int]
     files: list[SourceFile]
     columns: dict[str, str]
+    future_from: int | None
 
     @property
     def id_types(self) -> dict[str, DataType]:
@@ -128,7 +130,12 @@ def read_interactions(
     bad = rows.filter(F.col(tables.REASON).isNotNull() & (F.col(tables.REASON) != FUTURE))
     events = rows.filter(F.col(tables.REASON).isNull()).select(tables.USER_ID, tables.ITEM_ID, tables.TS, tables.WEIGHT)
     counts = {"read": total, "good": good, "future": future, **bad_by_reason}
-    return Ingested(events, bad.select(*BAD_ROW), counts, files, found)
+    return Ingested(events, bad.select(*BAD_ROW), counts, files, found, _future_from(rows) if future else None)
+
+
+def _future_from(rows: "DataFrame") -> int | None:
+    row = rows.filter(F.col(tables.REASON) == FUTURE).agg(F.min(tables.TS).alias(tables.TS)).first()
+    return None if row is None else row[tables.TS]
 
 
 def _check_columns(frame: "DataFrame", columns: ColumnsConfig, source: SourceConfig) -> None:

@@ -30,11 +30,13 @@ class Increment:
         folder: output of the last published night's stage prepare.
         counts: rows of the log that it had read, as `Ingested.counts`.
         files: files of the log that have come since.
+        future_from: the first timestamp of an event that it left out since it lay after the night's end, or None.
     """
 
     folder: Path
     counts: dict[str, int]
     files: list[SourceFile]
+    future_from: int | None
 
 
 def increment_of(
@@ -42,6 +44,7 @@ def increment_of(
     previous: Path | None,
     files: list[dict[str, Any]],
     columns_of: Callable[[list[SourceFile]], dict[str, str]],
+    end_us: int,
 ) -> Increment | None:
     """None where everything is to be read; the reason is logged.
 
@@ -49,6 +52,7 @@ def increment_of(
         previous: output of the last published night's stage prepare, or None for a first night.
         files: the log's, as `listed_files` gives them.
         columns_of: names and types of the columns of some files.
+        end_us: end of the night, exclusive.
     """
     if previous is None:
         return None
@@ -58,14 +62,15 @@ def increment_of(
         manifest = None
     obstacle = "the last published night's manifest is gone"
     if manifest is not None:
-        obstacle = _obstacle(config.data, manifest, files) or _missing(previous)
+        obstacle = _obstacle(config.data, manifest, files, end_us) or _missing(previous)
     if manifest is not None and not obstacle:
         known = {file["path"] for file in manifest["facts"]["files"]["interactions"]}
         fresh = [SourceFile(**file) for file in files if file["path"] not in known]
         if columns_of(fresh) == manifest["facts"]["columns"]:
             counted = f"{len(fresh)} of {len(files)}"
             log.info("%-14s %s files of the log are new; its other events are known", "prepare", counted)
-            return Increment(previous, manifest["facts"]["input"]["interactions"], fresh)
+            facts = manifest["facts"]
+            return Increment(previous, facts["input"]["interactions"], fresh, facts["future_from"])
         obstacle = "the new files have other columns"
     log.info("%-14s all of the log is read: %s", "prepare", obstacle)
     return None
@@ -76,7 +81,7 @@ def _missing(previous: Path) -> str:
     return f"the last published night's table {gone[0]} is gone" if gone else ""
 
 
-def _obstacle(data: DataConfig, manifest: dict[str, Any], files: list[dict[str, Any]]) -> str:
+def _obstacle(data: DataConfig, manifest: dict[str, Any], files: list[dict[str, Any]], end_us: int) -> str:
     facts = manifest["facts"]
     if not data.incremental:
         return "`data.incremental` is off"
@@ -86,8 +91,8 @@ def _obstacle(data: DataConfig, manifest: dict[str, Any], files: list[dict[str, 
         return "its split is provided"
     if can_drop(data.filters):
         return "what minimum weights or counts left out may count now"
-    if facts["input"]["interactions"]["future"]:
-        return "its files held events after the last published night's end, which may count now"
+    if facts["future_from"] is not None and facts["future_from"] < end_us:
+        return "its files held events after the last published night's end, which count now"
     was, now = manifest["config"]["settings"]["data"], data.model_dump(mode="json")
     if changed := sorted(key for key in _EVENTS if was[key] != now[key]):
         return f"{', '.join(f'`data.{key}`' for key in changed)} changed"

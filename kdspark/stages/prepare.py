@@ -99,7 +99,7 @@ class _Builder:
         self.scratch = task.out / "scratch"
         self.files: list[dict[str, Any]] = task.settings["files"][LOG]
         self.previous = _previous(task.night)
-        self.increment = increment_of(task.night.config, self.previous, self.files, self._columns_of)
+        self.increment = increment_of(task.night.config, self.previous, self.files, self._columns_of, task.night.end_us)
         self.rows: dict[str, int] = {}
         ordinal = self.data.columns.timestamp is None or self.data.columns.timestamp_unit == "ordinal"
         self.clock = Clock(None if ordinal else self.night.end_us)
@@ -124,12 +124,14 @@ class _Builder:
         static = {side: found for (side, *_), found in zip(SIDES, statics, strict=True)}
         catalogue = self._write_features(static, splits)
         files = {name: [asdict(file) for file in source.files] for name, source in read.items()}
+        late = [logs[LOG].future_from, self.increment.future_from if self.increment else None]
         facts = {
             "catalogue": catalogue,
             "splits": splits,
             "input": {name: source.counts for name, source in read.items()},
             "files": {**files, LOG: self.files},
             "columns": logs[LOG].columns,
+            "future_from": min((ts for ts in late if ts is not None), default=None),
             "layout": LAYOUT,
         }
         return Outcome(rows=self.rows, facts=facts)

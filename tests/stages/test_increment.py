@@ -40,6 +40,7 @@ def write_day(folder: Path, day: str) -> None:
         }
     )
     log.loc[0, "u"], log.loc[1, "w"] = None, np.nan
+    log.loc[2, "t"] += 10**9  # a wrong clock, far in the future
     twice = pd.concat([log, log[5:15].assign(w=1.0)])
     folder.mkdir(exist_ok=True)
     twice.to_csv(folder / f"{day}.csv", index=False)
@@ -114,6 +115,7 @@ DATA = {
     "interactions": {"paths": "/log"},
     "columns": {"user": "u", "item": "i", "timestamp": "t", "weight": "w"},
 }
+END_US = 10**15
 COLUMNS = {"u": "string", "i": "string", "t": "bigint", "w": "double"}
 
 
@@ -127,7 +129,8 @@ def previous(folder: Path, **changes: Any) -> Path:
             "layout": LAYOUT,
             "files": {"interactions": FILES[:2]},
             "columns": COLUMNS,
-            "input": {"interactions": {"read": 9, "good": 8, "future": changes.pop("future", 0), "null timestamp": 1}},
+            "input": {"interactions": {"read": 9, "good": 8, "future": 0, "null timestamp": 1}},
+            "future_from": None,
         },
     }
     manifest["facts"].update(changes)
@@ -139,13 +142,15 @@ def previous(folder: Path, **changes: Any) -> Path:
 
 def found(folder: Path | None, files: Any = FILES, there: dict[str, str] = COLUMNS, **data: Any) -> Any:
     config = {"data": {**DATA, **data}, "teacher": {"kind": "ease"}, "student": {"kind": "mf"}}
-    return increment_of(parse_config(config), folder, files, lambda fresh: there)
+    return increment_of(parse_config(config), folder, files, lambda fresh: there, END_US)
 
 
 def test_new_files_alone_are_read(tmp_path: Path) -> None:
     increment = found(previous(tmp_path))
     assert [file.path for file in increment.files] == ["/log/c"]
     assert (increment.folder, increment.counts["good"]) == (tmp_path, 8)
+    (tmp_path / "later").mkdir()
+    assert found(previous(tmp_path / "later", future_from=END_US)).future_from == END_US  # it is not yet due
     assert found(tmp_path, split={"kind": "temporal"}, features={"history_length": 7}) is not None
 
 
@@ -179,7 +184,7 @@ def test_other_settings_read_everything(
         ({}, [{**FILES[0], "bytes": 6}, *FILES[1:]], "/log/a is gone or another file"),
         ({}, FILES[:2], "no file with rows has come"),
         ({}, [*FILES[:2], {**FILES[2], "bytes": 0}], "no file with rows has come"),
-        ({"future": 3}, FILES, "may count now"),
+        ({"future_from": END_US - 1}, FILES, "which count now"),
         ({"layout": LAYOUT - 1}, FILES, "another version"),
     ],
 )
