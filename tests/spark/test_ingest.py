@@ -33,6 +33,19 @@ def ids(frame):
     return sorted((row[tables.USER_ID], row[tables.ITEM_ID], row[tables.TS]) for row in frame.collect())
 
 
+@pytest.mark.parametrize("kind", ["bigint", "int", "smallint"])
+def test_whole_numbers_are_judged_as_text_is(spark, ingest, tmp_path, kind):
+    times = [10, -1, None, 32_767]
+    times += [253_402_300_799, 253_402_300_800, 2**63 - 1, -(2**63)] if kind == "bigint" else []
+    rows = [(f"u{place}", "x", time) for place, time in enumerate(times)]
+    frame = spark.createDataFrame(rows, "u STRING, i STRING, t BIGINT").selectExpr("u", "i", f"CAST(t AS {kind}) t")
+    numbers = ingest(parquet(tmp_path / "numbers", frame))
+    text = "u,i,t\n" + "".join(f"{user},{item},{'' if time is None else time}\n" for user, item, time in rows)
+    as_text = ingest(csv(tmp_path / "text.csv", text))
+    assert ids(numbers.events) == ids(as_text.events)
+    assert (numbers.counts, numbers.future_from) == (as_text.counts, as_text.future_from)
+
+
 def test_every_bad_row_has_its_reason_and_its_text(ingest, tmp_path):
     text = (
         "u,i,t,w\n"
@@ -65,6 +78,7 @@ def test_every_bad_row_has_its_reason_and_its_text(ingest, tmp_path):
     }
     assert Counter(row[tables.REASON] for row in bad) == reasons
     assert found.counts == {"read": 13, "good": 2, "future": 1, **reasons}
+    assert found.future_from == END_US
     assert all(row[tables.SOURCE_FILE].endswith("log.csv") for row in bad)
     assert any('"u":"di"' in row[tables.RAW_ROW] and '"t":"soon"' in row[tables.RAW_ROW] for row in bad)
     assert found.quarantine.columns == list(BAD_ROW)
@@ -133,6 +147,7 @@ def test_ids_in_latin_1_stay_two_ids_with_their_encoding_and_are_bad_without(ing
     found = ingest(source)
     assert ids(found.events) == [("ann", "z", 5_000_000)]
     assert found.counts == {"read": 3, "good": 1, "future": 0, reason: 2}
+    assert found.future_from is None
     read = ingest(source.model_copy(update={"encoding": "ISO-8859-1"}))
     assert ids(read.events) == sorted((user, item, 5_000_000) for user, item in rows)
     stops(ingest, source, f"2 of 3 rows are bad .2 x {reason}", most=0.5)
