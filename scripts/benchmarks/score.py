@@ -28,6 +28,7 @@ from kdspark import tables
 from kdspark.bridge.arrow import list_array
 from kdspark.bridge.prepared import Prepared
 from kdspark.config import FeaturesConfig, ScoringConfig, SparkConfig
+from kdspark.errors import StageError
 from kdspark.models.batch import ItemTable
 from kdspark.models.closed_form import Factors
 from kdspark.models.storage import save_serving
@@ -66,7 +67,8 @@ def run(out: Path, shapes: tuple[Shape, ...] = SHAPES, repeats: int = 3, k: int 
     for number, shape in enumerate(shapes):
         folder = out.resolve() / str(number)
         shutil.rmtree(folder, ignore_errors=True)
-        methods = _Methods(spark, shape, folder, k).all()
+        drawn = _Methods(spark, shape, folder, k)
+        methods = drawn.all()
         turns: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
         for turn in range(repeats + 1):  # the first turn warms up
             for name, method in methods.items():
@@ -74,6 +76,8 @@ def run(out: Path, shapes: tuple[Shape, ...] = SHAPES, repeats: int = 3, k: int 
                 spent = _timed(method)
                 if turn:
                     turns[name].append(spent)
+                elif name == NAME:
+                    drawn.check_lists()
         rows += [
             {
                 "method": name,
@@ -123,7 +127,18 @@ class _Methods:
         methods: dict[str, Callable[[], object]] = {"score": self._job(), "kernel": self._kernel}
         return {**methods, "als": self._als()} if self.shape.als else methods
 
-    def _kernel(self) -> object:
+    def check_lists(self) -> None:
+        """
+        Raises:
+            StageError: the job's lists are not the kernel's.
+        """
+        columns = [tables.USER_ID, tables.RANK, tables.ITEM_ID]
+        rows = pq.read_table(self.folder / "lists", columns=columns).sort_by([(name, "ascending") for name in columns])
+        items_UK, _ = self._kernel()
+        if not np.array_equal(np.asarray(rows.column(tables.ITEM_ID)), items_UK.ravel()):
+            raise StageError("The job's lists are not those of the kernel.", "Correct one.")
+
+    def _kernel(self) -> tuple[npt.NDArray[np.int32], Floats]:
         seen = self.indptr, self.seen
         return top_k(self.users_UD, self.items_ND, self.k, seen, threads=torch.get_num_threads())
 
