@@ -23,6 +23,7 @@ from kdspark.ranking.ragged import Csr, from_padded, joined, pad_to, select_rows
 from kdspark.ranking.topk import top_k
 from kdspark.spark.histories import SEEN
 from kdspark.spark.lists import ragged_lists
+from kdspark.spark.order import whole_users
 
 if TYPE_CHECKING:
     from pyspark.accumulators import Accumulator
@@ -100,9 +101,8 @@ def recommend(
     rows = users.select(tables.USER_ID, *_INPUT)
     if seen is not None:
         rows = rows.join(seen, tables.USER_IDX, "left")
-    # After the join, which chooses partitions of its own; by a hash, or Spark would take those to be what is asked for.
-    rows = rows.repartition(partitions, F.xxhash64(tables.USER_IDX))
     timing = Timing(spark.sparkContext.accumulator(0.0), spark.sparkContext.accumulator(0.0))
+    rows = whole_users(rows, partitions)
     rank = _RankTask(ship(spark, bundle), k, batch_size, memory_mib, seen is not None, timing, mask_history)
     user_type, item_type = users.schema[tables.USER_ID].dataType.simpleString(), item_ids.spark_type
     schema = (

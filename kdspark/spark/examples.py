@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 from kdspark import tables
 from kdspark.config import ExamplesConfig
 from kdspark.spark.features import padded
+from kdspark.spark.order import whole_users
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -32,9 +33,8 @@ def build_examples(histories: "DataFrame", users: "DataFrame", config: ExamplesC
         files: number of partitions.
     """
     features = users.select(tables.USER_IDX, *_FEATURES)
-    # After the join: Spark may give a join's result other partitions than those of both its sides.
-    joined = _sequences(histories).join(features, tables.USER_IDX).repartition(files, tables.USER_IDX)
-    sequences = joined.sortWithinPartitions(tables.USER_IDX)
+    joined = _sequences(histories).join(features, tables.USER_IDX)
+    sequences = whole_users(joined, files).sortWithinPartitions(tables.USER_IDX)
     return _next_item(sequences, config) if config.kind == "next_item" else _set(sequences, config)
 
 

@@ -26,6 +26,15 @@ def by_user(events: "DataFrame") -> "DataFrame":
     return events.sortWithinPartitions(tables.USER_IDX, *_order())
 
 
+def whole_users(frame: "DataFrame", partitions: int) -> "DataFrame":
+    """So many partitions, each with all rows of its users.
+
+    By a hash of its own: where a join before it has partitioned by the index into as many, Spark would take that for
+    what is asked, and then change how many there are.
+    """
+    return frame.repartition(partitions, F.xxhash64(tables.USER_IDX))
+
+
 def _order() -> "list[Column | str]":
     tie = F.xxhash64(tables.USER_IDX, tables.ITEM_IDX)
     return [F.desc_nulls_last(tables.TS), tie, tables.ITEM_IDX]

@@ -25,7 +25,7 @@ from kdspark.spark.histories import read_histories
 from kdspark.spark.ids import extend_vocabulary
 from kdspark.spark.ingest import Ingested
 from kdspark.spark.io import read_table, training_files, uri, write_table
-from kdspark.spark.order import by_user
+from kdspark.spark.order import by_user, whole_users
 from kdspark.spark.side import Static, build_static
 from kdspark.spark.side_table import SideTable
 from kdspark.spark.sources import SourceFile, columns_of, read_source
@@ -212,7 +212,7 @@ class _Builder:
             table = build_users(
                 self._scratch(f"histories_{scope}"), users, self.data.features.history_length, self.clock
             )
-            laid_out = table.repartition(files, tables.USER_IDX).sortWithinPartitions(tables.USER_IDX)
+            laid_out = whole_users(table, files).sortWithinPartitions(tables.USER_IDX)
             self._write(laid_out, "users", f"users_{scope}")
             total = sum(splits[name] for name in splits_of(scope))
             table = build_items(self._item_counts(scope), items, total, behaviour, self.clock)

@@ -1,9 +1,10 @@
 """A user's order of events: by time, ties repeatable, and without a pattern that a model could learn."""
 
+import pytest
 from pyspark.sql import functions as F
 
 from kdspark import tables
-from kdspark.spark.order import by_user, latest_first
+from kdspark.spark.order import by_user, latest_first, whole_users
 from tests.spark.logs import events
 
 
@@ -34,6 +35,16 @@ def test_partitions_are_in_the_same_order(spark):
         listed.setdefault(row[tables.USER_IDX], []).append(row[tables.ITEM_IDX])
     assert list(listed) == sorted(listed)
     assert listed == ordered(spark, rows)
+
+
+@pytest.mark.parametrize("partitions", [2, 3])
+def test_whole_users_after_a_join_are_in_as_many_partitions_as_asked_for(spark, partitions):
+    rows = events(spark, [(user, item, 1) for user in range(20) for item in range(3)])
+    joined = rows.join(rows.select(tables.USER_IDX).distinct().hint("merge"), tables.USER_IDX)
+    parts = whole_users(joined, partitions).rdd.glom().collect()  # the session joins in three
+    assert len(parts) == partitions
+    owners = [{row[tables.USER_IDX] for row in part} for part in parts]
+    assert sum(map(len, owners)) == len(set().union(*owners)) == 20
 
 
 def test_tied_items_have_no_common_order(spark):
