@@ -32,10 +32,10 @@ _SAME = {
     "user_codes": "count(*), max(code)",
     "item_codes": "count(*), max(code)",
     "interactions": "count(*), sum(ts::HUGEINT), sum(weight), count_if(split = 'train'), count_if(split = 'valid')",
-    "users_train": f"count(*), sum(n_events), sum(last_ts::HUGEINT), {_ITEMS}, round(sum(numbers[1]), 1)",
-    "users_full": f"count(*), sum(n_events), sum(first_ts::HUGEINT), {_ITEMS}, round(sum(recency_days), -2)",
-    "items_train": f"count(*), sum(n_events), {_CODES}, round(sum(numbers[3]), 1), round(sum(popularity), 4)",
-    "items_full": "count(*), sum(n_events), sum(len(numbers)), sum(last_ts::HUGEINT), round(sum(vector[1]), 2)",
+    "users_train": f"count(*), sum(n_events), sum(last_ts::HUGEINT), {_ITEMS}, round(avg(numbers[1]), 4)",
+    "users_full": f"count(*), sum(n_events), sum(first_ts::HUGEINT), {_ITEMS}, round(avg(recency_days), 3)",
+    "items_train": f"count(*), sum(n_events), {_CODES}, round(avg(numbers[3]), 4), round(sum(popularity), 4)",
+    "items_full": "count(*), sum(n_events), sum(len(numbers)), sum(last_ts::HUGEINT), round(avg(vector[1]), 5)",
     "examples_train": f"count(*), sum(position), {_ITEMS}",
 }
 
