@@ -123,4 +123,4 @@ class Prepared:
 
 def splits_of(scope: Scope) -> list[str]:
     """The splits whose events a scope is built from."""
-    return [tables.TRAIN] if scope == "train" else [tables.TRAIN, tables.VALID, tables.TEST]
+    return [tables.TRAIN] if scope == "train" else list(tables.SPLITS)

@@ -161,7 +161,7 @@ class _Builder:
         )
         count_items(self._table("interactions")).write.parquet(uri(self.scratch / _ITEMS))
         counted = self._scratch(_ITEMS).groupBy(tables.SPLIT).agg(F.sum(tables.N_EVENTS).alias("n")).collect()
-        counts = dict.fromkeys((tables.TRAIN, tables.VALID, tables.TEST), 0)
+        counts = dict.fromkeys(tables.SPLITS, 0)
         counts |= {row[tables.SPLIT]: int(row["n"]) for row in counted}
         check_split(counts, self.data.split)
         return counts

@@ -128,13 +128,15 @@ SELECT user_idx, count(*)::INTEGER AS n_events, min(ts) AS first_ts, max(ts) AS 
     list(item_idx ORDER BY ts, hash(user_idx, item_idx) DESC, item_idx DESC) AS items
 FROM interactions WHERE split = 'train' GROUP BY user_idx;
 ----
-COPY (
-    SELECT user_idx, user_id, coalesce(n_events, 0) AS n_events, first_ts, last_ts,
-        (($END_US - last_ts) / 86400000000)::FLOAT AS recency_days,
-        list_concat(list_resize([]::INTEGER[], 100 - coalesce(len(items[-100:]), 0), -1), items[-100:]) AS history,
-        codes, numbers, vector
-    FROM users_static LEFT JOIN sequences USING (user_idx) ORDER BY user_idx
-) TO '$OUT/users_train.parquet' (COMPRESSION zstd);
+-- Of whatever scope the sequences are.
+CREATE TEMP VIEW users_of_scope AS
+SELECT user_idx, user_id, coalesce(n_events, 0) AS n_events, first_ts, last_ts,
+    (($END_US - last_ts) / 86400000000)::FLOAT AS recency_days,
+    list_concat(list_resize([]::INTEGER[], 100 - coalesce(len(items[-100:]), 0), -1), items[-100:]) AS history,
+    codes, numbers, vector
+FROM users_static LEFT JOIN sequences USING (user_idx);
+----
+COPY (FROM users_of_scope ORDER BY user_idx) TO '$OUT/users_train.parquet' (COMPRESSION zstd);
 ----
 COPY (
     SELECT user_idx, position, list_concat(list_resize([]::INTEGER[], 50 - len(before), -1), before) AS history,
@@ -151,13 +153,7 @@ SELECT user_idx, count(*)::INTEGER AS n_events, min(ts) AS first_ts, max(ts) AS 
     list(item_idx ORDER BY ts, hash(user_idx, item_idx) DESC, item_idx DESC) AS items
 FROM interactions GROUP BY user_idx;
 ----
-COPY (
-    SELECT user_idx, user_id, coalesce(n_events, 0) AS n_events, first_ts, last_ts,
-        (($END_US - last_ts) / 86400000000)::FLOAT AS recency_days,
-        list_concat(list_resize([]::INTEGER[], 100 - coalesce(len(items[-100:]), 0), -1), items[-100:]) AS history,
-        codes, numbers, vector
-    FROM users_static LEFT JOIN sequences USING (user_idx) ORDER BY user_idx
-) TO '$OUT/users_full.parquet' (COMPRESSION zstd);
+COPY (FROM users_of_scope ORDER BY user_idx) TO '$OUT/users_full.parquet' (COMPRESSION zstd);
 ----
 COPY (
     SELECT item_idx, item_id, coalesce(n, 0) AS n_events, first_ts, last_ts,
