@@ -3,7 +3,8 @@
 A user's candidates are pairs of a score, which may be off by a known error, and an item_idx, in ascending item_idx. A
 user's limit is the score below which an item cannot be among the k best; it rises as better ones are found.
 
-Legend: B users of a tile, C capacity, M items of a tile, W words of 64 items, D dims, K list length, G groups.
+Legend: B users of a tile, C capacity, M items of a tile, W words of 64 items, D dims, K list length, G groups,
+X words of 64 lists.
 """
 
 from collections.abc import Callable
@@ -211,6 +212,34 @@ def _lowest_bit(word: np.uint64) -> int:
 
 
 @compiled()
+def _withheld(subject_X: npt.NDArray[np.uint64], withheld_X: npt.NDArray[np.uint64]) -> bool:
+    for word in range(len(subject_X)):
+        if subject_X[word] & withheld_X[word]:
+            return True
+    return False
+
+
+@compiled()
+def withhold(
+    tile_BW: npt.NDArray[Any],
+    first: int,
+    subject_BX: npt.NDArray[np.uint64],
+    withheld_MX: npt.NDArray[np.uint64],
+    nothing: Any,
+) -> None:
+    """Set the scores of what is withheld to `nothing`.
+
+    Args:
+        subject_BX: the lists that a user is subject to: list i is bit i % 64 of word i // 64.
+        withheld_MX: the lists that withhold an item.
+    """
+    for row in range(tile_BW.shape[0]):
+        for column in range(tile_BW.shape[1]):
+            if _withheld(subject_BX[row], withheld_MX[first + column]):
+                tile_BW[row, column] = nothing
+
+
+@compiled()
 def collect(
     passed_BW: npt.NDArray[np.uint64],
     tile_BX: npt.NDArray[np.uint16],
@@ -226,8 +255,10 @@ def collect(
     limits_B: Floats,
     scratch: Floats,
     counts: npt.NDArray[np.int32],
+    subject_BX: npt.NDArray[np.uint64],
+    withheld_MX: npt.NDArray[np.uint64],
 ) -> None:
-    """Add the items whose bits are set, as far as they still reach the limit.
+    """Add the items whose bits are set, as far as they still reach the limit and are not withheld from the user.
 
     Where more than three quarters of the capacity remain after dropping what can be dropped, the scores are too coarse
     to tell: the user's limit becomes infinite, and the user is to be scanned with finer ones.
@@ -236,6 +267,7 @@ def collect(
         passed_BW: bit c % 64 of word c // 64 for item `first` + c.
         tile_BX: the scores as 16-bit words, `parts` to a score: 2 of a float32, 1 of a bfloat16, which is the upper
             half of one.
+        subject_BX, withheld_MX: bits of lists, see `withhold`.
     """
     capacity = scores_BC.shape[1]
     value = np.empty(1, np.float32)
@@ -250,7 +282,7 @@ def collect(
                 bits[0] = np.uint32(tile_BX[row, (place + 1) * parts - 1]) << np.uint32(16)
                 if parts == 2:
                     bits[0] |= np.uint32(tile_BX[row, place * 2])
-                if value[0] < limit:
+                if value[0] < limit or _withheld(subject_BX[row], withheld_MX[first + place]):
                     continue
                 scores_BC[row, filled] = value[0]
                 items_BC[row, filled] = first + place

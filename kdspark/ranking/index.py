@@ -8,7 +8,7 @@ What they are off by is bounded by how far each vector moves when it is rounded:
 The bound is the smaller the shorter the items are, so they are moved by their mean first: that adds the same to all of
 a user's scores, and orders nothing anew.
 
-Legend: N items, M allowed items, B users, D dims.
+Legend: N items, M allowed items, B users, D dims, X words of 64 lists.
 """
 
 from typing import Any
@@ -73,12 +73,14 @@ class ItemIndex:
         items_ND: vectors, taken as float32.
         allowed_N: False leaves an item out for everyone.
         halves: look at bfloat16 first; null: where that is fast.
+        withheld_NX: uint64, the lists that withhold an item from users who are subject to them, 64 to a word.
 
     Attributes:
         items_ND: float32.
         columns: which are allowed.
         allowed_MD: the vectors of these.
         halves_MD: the same, less their mean, as torch bfloat16; None without `halves`.
+        withheld_MX: the lists of the allowed items.
         longest, moved: the largest length of a row of these, and the largest distance that one moved in rounding.
 
     Raises:
@@ -86,13 +88,20 @@ class ItemIndex:
     """
 
     def __init__(
-        self, items_ND: Floats, allowed_N: npt.NDArray[np.bool_] | None = None, halves: bool | None = None
+        self,
+        items_ND: Floats,
+        allowed_N: npt.NDArray[np.bool_] | None = None,
+        halves: bool | None = None,
+        withheld_NX: npt.NDArray[np.uint64] | None = None,
     ) -> None:
         self.items_ND = np.ascontiguousarray(items_ND, np.float32)
         require_finite("item vector", self.items_ND)
         self.columns = Columns(len(self.items_ND), allowed_N)
         columns_M = self.columns.columns_M
         self.allowed_MD = self.items_ND if columns_M is None else self.items_ND[columns_M]
+        if withheld_NX is None:
+            withheld_NX = np.empty((len(self.items_ND), 0), np.uint64)
+        self.withheld_MX = withheld_NX if columns_M is None else withheld_NX[columns_M]
         self.largest = float(np.abs(self.allowed_MD).max(initial=0.0))
         self.halves_MD: torch.Tensor | None = None
         self.longest = self.moved = 0.0

@@ -19,7 +19,6 @@ Floats = npt.NDArray[np.float32]
 
 USER_TILE = 256
 _MAX_ITEM_TILE = 4096  # larger tiles fall out of the cache
-_MINUS_INFINITY = np.int16(-128)  # its bits in bfloat16
 _EXPONENT_AND_FRACTION = np.int16(0x7FFF)
 
 
@@ -29,11 +28,13 @@ class Source(ABC):
     Attributes:
         exact: the scores are the true ones; else these are within error_B + relative * |score| of the true ones.
         dtype: of a tile: float32, or int16 for the bits of a bfloat16.
+        nothing: -inf in a tile.
     """
 
     exact = False
     relative = 0.0
     dtype: npt.DTypeLike = np.float32
+    nothing: np.generic = np.float32(-np.inf)
     bytes_per_score = 4
 
     def __init__(self, n_users: int, n_items: int) -> None:
@@ -46,7 +47,7 @@ class Source(ABC):
 
     def masked(self, tile_TW: npt.NDArray[Any], rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> None:
         """Set scores to -inf."""
-        tile_TW[rows, columns] = -np.inf
+        tile_TW[rows, columns] = self.nothing
 
     def reaching(self, tile_TW: npt.NDArray[Any], limits_T: Floats, above_TW: npt.NDArray[np.bool_]) -> None:
         """Which scores reach their row's limit; a few more may be marked."""
@@ -62,6 +63,7 @@ class Halves(Source):
 
     relative = 0.004  # 2^-8 of the unrounded product, which may be as much above the rounded one
     dtype = np.int16
+    nothing = np.int16(-128)  # its bits in bfloat16
     bytes_per_score = 2 + 2  # and the bits in order, where a limit is negative
 
     def __init__(self, users_BD: Floats, index: ItemIndex) -> None:
@@ -73,9 +75,6 @@ class Halves(Source):
     def fill(self, users: slice, items: slice, tile_TW: npt.NDArray[Any]) -> None:
         out = torch.from_numpy(tile_TW).view(torch.bfloat16)
         torch.mm(self._users_BD[users], self._items_MD[items].T, out=out)
-
-    def masked(self, tile_TW: npt.NDArray[Any], rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> None:
-        tile_TW[rows, columns] = _MINUS_INFINITY
 
     def reaching(self, tile_TW: npt.NDArray[Any], limits_T: Floats, above_TW: npt.NDArray[np.bool_]) -> None:
         """The bits of positive numbers are in the order of the numbers, and above those of negative ones."""

@@ -16,7 +16,7 @@ Measured (`scripts/bench topk`, 2 cores of Zen 4, k = 100): 1.3 times the proces
 same tiles alone at 50,000 x 20,000 x 64; 0.2 to 0.8 of the time of faiss' IndexFlatIP, 0.3 to 0.5 of implicit's kernel.
 The same in NumPy alone took 6 times the product; float32 products in place of bfloat16 would cost 0.6 of it on top.
 
-Legend: B users, T users of a tile, N items, M allowed items, W items of a tile, D dims, K list length.
+Legend: B users, T users of a tile, N items, M allowed items, W items of a tile, D dims, K list length, X words of 64 lists.
 """
 
 import threading
@@ -29,13 +29,14 @@ import numpy.typing as npt
 import torch
 
 from kdspark.errors import ModelError
-from kdspark.ranking.compiled import LOWEST, candidate_keys, collect, decode, first_limits, shrink
+from kdspark.ranking.compiled import LOWEST, candidate_keys, collect, decode, first_limits, shrink, withhold
 from kdspark.ranking.index import Columns, ItemIndex, require_finite
 from kdspark.ranking.ragged import Csr, select_rows
 from kdspark.ranking.tiles import USER_TILE, Exact, Given, Halves, Products, Source, tile_width, tiles
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
+Words = npt.NDArray[np.uint64]
 
 _GROUPS, _CAPACITY = 128, 256  # at least
 _BINS = 128
@@ -53,6 +54,7 @@ def top_k(
     allowed_N: npt.NDArray[np.bool_] | None = None,
     memory_mib: int = 256,
     threads: int = 1,
+    subject_BX: Words | None = None,
 ) -> tuple[Ints, Floats]:
     """The k best items of every user by users_BD @ items_ND.T, exact to the last bit of float32.
 
@@ -65,6 +67,8 @@ def top_k(
         allowed_N: False leaves an item out for everyone; an index has been told.
         memory_mib: bound of a thread's score tile.
         threads: that share the users.
+        subject_BX: the lists of the index (`withheld_NX`) that each user is subject to; None: none. A list costs next
+            to nothing, however many items it withholds: only candidates are looked up.
 
     Returns:
         items_BK int32, best first, ties by smaller item_idx, padded with -1 where fewer items remain;
@@ -75,14 +79,16 @@ def top_k(
     """
     users_BD = np.ascontiguousarray(users_BD, np.float32)
     index = items if isinstance(items, ItemIndex) else _index(items, len(users_BD), allowed_N)
-    _check(users_BD, index, k, seen)
+    _check(users_BD, index, k, seen, subject_BX)
     items_BK, scores_BK = _nothing(len(users_BD), k)
     left = np.arange(len(users_BD))
     for kind in _kinds(users_BD, index):
-        some_BD, rest = users_BD, seen
+        some_BD, rest, subject = users_BD, seen, subject_BX
         if len(left) < len(users_BD):
             some_BD, rest = users_BD[left], None if seen is None else select_rows(seen, left)
-        scan = _Scan(kind(some_BD, index), k, rest, index.columns, memory_mib, (some_BD, index.allowed_MD))
+            subject = None if subject_BX is None else subject_BX[left]
+        withheld = None if subject is None else (subject, index.withheld_MX)
+        scan = _Scan(kind(some_BD, index), k, rest, index.columns, memory_mib, (some_BD, index.allowed_MD), withheld)
         items_BK[left], scores_BK[left], vague_B = scan.run(threads)
         left = left[vague_B]
         if not len(left):
@@ -120,6 +126,7 @@ class _Scan:
 
     Args:
         vectors: of the users and of the items, to score candidates by whose scores are not exact.
+        lists: those that users are subject to, and those that withhold items.
     """
 
     def __init__(
@@ -130,10 +137,13 @@ class _Scan:
         columns: Columns,
         memory_mib: int,
         vectors: tuple[Floats, Floats] | None = None,
+        lists: tuple[Words, Words] | None = None,
     ) -> None:
         self.source, self.k, self.columns = source, k, columns
         self.seen = None if seen is None else (np.asarray(seen[0], np.int64), np.asarray(seen[1]))
         self.users_BD, self.items_MD = vectors or (np.empty((source.n_users, 0), np.float32),) * 2
+        none = (np.empty((source.n_users, 0), np.uint64), np.empty((source.n_items, 0), np.uint64))
+        self.subject_BX, self.withheld_MX = lists or none
         self.width = tile_width(source, memory_mib)
         self.groups = min(self.width, max(_GROUPS, 5 * k // 2))
         self.capacity = max(_CAPACITY, 3 * k)
@@ -159,16 +169,19 @@ class _Scan:
         filled_T, limits_T = np.zeros(rows, np.int64), np.full(rows, LOWEST, np.float32)
         held = own.scores[:rows], own.items[:rows], filled_T, limits_T
         rule = source.error_B[users], source.relative, source.exact
-        seen = _SeenTile(self.seen, users, self.columns)
+        seen, subject_TX = _SeenTile(self.seen, users, self.columns), self.subject_BX[users]
+        lists = subject_TX, self.withheld_MX
         for first, tile_TW in tiles(source, self.width, users, own.tile):
             source.masked(tile_TW, *seen.within(first, first + tile_TW.shape[1]))
             if first == 0 and self.groups >= self.k:
+                if subject_TX.any():  # a limit comes from items that may be in the list
+                    withhold(tile_TW, first, subject_TX, self.withheld_MX, source.nothing)
                 first_limits(source.maxima(tile_TW, self.groups), self.k, *rule, limits_T, own.counts)
             above_TW = own.above[: tile_TW.size].reshape(tile_TW.shape)
             source.reaching(tile_TW, limits_T, above_TW)
             words = tile_TW.view(np.uint16)
             parts = words.shape[1] // tile_TW.shape[1]
-            collect(_packed(above_TW), words, parts, first, self.k, *rule, *held, own.scratch, own.counts)
+            collect(_packed(above_TW), words, parts, first, self.k, *rule, *held, own.scratch, own.counts, *lists)
         shrink(self.k, *rule, *held, own.scratch, own.counts)
         self.vague_B[users] = np.isinf(limits_T)
         keys_TC = own.keys[:rows, : max(self.k, int(filled_T.max()))]
@@ -229,10 +242,12 @@ def _index(items: npt.NDArray[Any], n_users: int, allowed_N: npt.NDArray[np.bool
     return ItemIndex(items_ND, allowed_N, None if n_users >= _MANY_USERS else False)
 
 
-def _check(users_BD: Floats, index: ItemIndex, k: int, seen: Csr | None) -> None:
+def _check(users_BD: Floats, index: ItemIndex, k: int, seen: Csr | None, subject_BX: Words | None) -> None:
     if users_BD.ndim != 2 or users_BD.shape[1] != index.dims:
         raise ModelError(f"User vectors {users_BD.shape} do not fit item vectors {index.items_ND.shape}.", _MISMATCH)
     _check_masks(len(users_BD), len(index.items_ND), k, seen, None)
+    if subject_BX is not None and subject_BX.shape != (len(users_BD), index.withheld_MX.shape[1]):
+        raise ModelError(f"Lists {subject_BX.shape} do not fit those of items {index.withheld_MX.shape}.", _MISMATCH)
     require_finite("user vector", users_BD)
 
 

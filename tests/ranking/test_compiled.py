@@ -89,7 +89,9 @@ def test_marked_items_that_reach_the_limit_are_collected(marked, parts):
         np.full(1, 2.0, np.float32),
     )
     rule = np.zeros(1, np.float32), 0.0, True
-    compiled.collect(bits, words, parts, 1000, 5, *rule, *held, np.empty(300, np.float32), np.empty(8, np.int32))
+    none = np.empty((1, 0), np.uint64), np.empty((1200, 0), np.uint64)  # of lists
+    scratch = np.empty(300, np.float32), np.empty(8, np.int32)
+    compiled.collect(bits, words, parts, 1000, 5, *rule, *held, *scratch, *none)
     expected = [item for item in sorted(marked) if values[0, item] >= 2]
     assert held[1][0, : held[2][0]].tolist() == [1000 + item for item in expected]
     assert held[0][0, : held[2][0]].tolist() == values[0, expected].tolist()
@@ -101,7 +103,8 @@ def test_scores_too_close_together_to_tell_are_given_up():
     tile = np.ones((1, 64), np.float32).view(np.uint16)
     bits = np.full((1, 1), 2**64 - 1, np.uint64)
     held = scores_BC, items_BC, filled, limits, np.empty(8, np.float32), np.empty(8, np.int32)
-    compiled.collect(bits, tile, 2, 0, 2, np.ones(1, np.float32), 0.0, False, *held)
+    none = np.empty((1, 0), np.uint64), np.empty((64, 0), np.uint64)  # of lists
+    compiled.collect(bits, tile, 2, 0, 2, np.ones(1, np.float32), 0.0, False, *held, *none)
     assert (filled[0], limits[0]) == (0, np.inf)
 
 
