@@ -22,7 +22,7 @@ _HIGHEST = np.float32(np.inf)
 EMPTY = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _SIGN = np.uint32(0x8000_0000)
 _LOW = np.uint64(0xFFFF_FFFF)
-_REASSOCIATE = {"reassoc", "contract"}
+REASSOCIATE = {"reassoc", "contract"}
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -213,10 +213,10 @@ def _lowest_bit(word: np.uint64) -> int:
 
 @compiled()
 def _withheld(subject_X: npt.NDArray[np.uint64], withheld_X: npt.NDArray[np.uint64]) -> bool:
+    both = np.uint64(0)
     for word in range(len(subject_X)):
-        if subject_X[word] & withheld_X[word]:
-            return True
-    return False
+        both |= subject_X[word] & withheld_X[word]
+    return bool(both)
 
 
 @compiled()
@@ -296,7 +296,7 @@ def collect(
         filled_B[row], limits_B[row] = filled, limit
 
 
-@compiled(fastmath=_REASSOCIATE)
+@compiled(fastmath=REASSOCIATE)
 def _score_again(
     user_D: Floats, items_MD: Floats, items: Ints, n: int, scores: Floats, exact_D: npt.NDArray[Any]
 ) -> None:

@@ -16,7 +16,8 @@ Measured (`scripts/bench topk`, 2 cores of Zen 4, k = 100): 1.3 times the proces
 same tiles alone at 50,000 x 20,000 x 64; 0.2 to 0.8 of the time of faiss' IndexFlatIP, 0.3 to 0.5 of implicit's kernel.
 The same in NumPy alone took 6 times the product; float32 products in place of bfloat16 would cost 0.6 of it on top.
 
-Legend: B users, T users of a tile, N items, M allowed items, W items of a tile, D dims, K list length, X words of 64 lists.
+Legend: B users, T users of a tile, N items, M allowed items, W items of a tile, D dims, K list length, X words of
+64 lists.
 """
 
 import threading
