@@ -54,6 +54,9 @@ SCORE = "score"
 REASON = "reason"
 MODEL_VERSION = "model_version"
 REASON_MODEL, REASON_COLD_START = "model", "cold_start"
+REASONS = (REASON_MODEL, REASON_COLD_START, "boosted", "over_cap", "backfill")
+SEEN = "seen"
+SEGMENTS, DENIED, GRANTED = "segments", "denied", "granted"  # of a user, see `spark.rule_users`
 
 # evaluation
 MODEL = "model"
@@ -118,8 +121,8 @@ SCHEMAS: dict[str, str] = {
         f"{REASON} STRING, {MODEL_VERSION} STRING"
     ),
     "recommendation_lists": (
-        f"{RUN_DATE} DATE, {USER_ID} {{user_id}}, {ITEMS} ARRAY<STRUCT<{ITEM_ID}: {{item_id}},{SCORE}: FLOAT>>, "
-        f"{REASON} STRING, {MODEL_VERSION} STRING"
+        f"{RUN_DATE} DATE, {USER_ID} {{user_id}}, {ITEMS} ARRAY<STRUCT<{ITEM_ID}: {{item_id}},{SCORE}: FLOAT,"
+        f"{REASON}: STRING>>, {MODEL_VERSION} STRING"
     ),
     # `input` is the key of the configuration that names the file: "interactions", "users", "items", "valid" or "test".
     "quarantine": f"{INPUT} STRING, {SOURCE_FILE} STRING, {REASON} STRING, {RAW_ROW} STRING",

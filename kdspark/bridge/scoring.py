@@ -18,12 +18,10 @@ from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.bridge.arrow import compact_lists, rebatch, user_batch
-from kdspark.bridge.shipping import Shipped, ShippedIds, ship
+from kdspark.bridge.shipping import Shipped, ship
 from kdspark.ranking.ragged import Csr, from_padded, joined, pad_to, select_rows
 from kdspark.ranking.topk import top_k
-from kdspark.spark.histories import SEEN
 from kdspark.spark.lists import ragged_lists
-from kdspark.spark.order import whole_users
 
 if TYPE_CHECKING:
     from pyspark.accumulators import Accumulator
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from kdspark.models.batch import UserBatch
     from kdspark.models.serving import Serving
 
-Ints = npt.NDArray[np.int64]
+Found = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -69,60 +67,24 @@ def rank_users(
     spark = users.sparkSession
     shipped = ship(spark, bundle)
     timing = Timing(spark.sparkContext.accumulator(0.0), spark.sparkContext.accumulator(0.0))
-    rows = users.select(*_INPUT)
+    rows = users.select(*INPUT)
     if seen is not None:
         rows = rows.join(seen, tables.USER_IDX, "left")
-    task = _RankTask(shipped, k, batch_size, memory_mib, seen is not None, timing)
+    task = RankTask(shipped, k, batch_size, memory_mib, seen is not None, timing)
     return rows.mapInArrow(task, tables.ddl("ranked")), timing
 
 
-def recommend(
-    users: "DataFrame",
-    seen: "DataFrame | None",
-    bundle: Path,
-    item_ids: ShippedIds,
-    k: int,
-    batch_size: int,
-    memory_mib: int,
-    partitions: int,
-    mask_history: bool,
-) -> "DataFrame":
-    """The lists of `rank_users` in external ids; what is found for a user stays in the partition that found it.
-
-    Args:
-        item_ids: of the bundle's items.
-        partitions: of the result; users and what they have seen are shuffled into as many, and nothing else is.
-        mask_history: leave the items of histories out, too.
-
-    Returns:
-        (user_id, items ARRAY<STRUCT<item_id, score>>, reason).
-    """
-    spark = users.sparkSession
-    rows = users.select(tables.USER_ID, *_INPUT)
-    if seen is not None:
-        rows = rows.join(seen, tables.USER_IDX, "left")
-    timing = Timing(spark.sparkContext.accumulator(0.0), spark.sparkContext.accumulator(0.0))
-    rows = whole_users(rows, partitions)
-    rank = _RankTask(ship(spark, bundle), k, batch_size, memory_mib, seen is not None, timing, mask_history)
-    user_type, item_type = users.schema[tables.USER_ID].dataType.simpleString(), item_ids.spark_type
-    schema = (
-        f"{tables.USER_ID} {user_type}, {tables.ITEMS} ARRAY<STRUCT<{tables.ITEM_ID}: {item_type},"
-        f"{tables.SCORE}: FLOAT>>, {tables.REASON} STRING"
-    )
-    return rows.mapInArrow(_NameTask(rank, item_ids), schema)
-
-
-_INPUT = [tables.USER_IDX, tables.HISTORY, tables.CODES, tables.NUMBERS, tables.VECTOR]
+INPUT = [tables.USER_IDX, tables.HISTORY, tables.CODES, tables.NUMBERS, tables.VECTOR]
 
 
 def seen_items(interactions: "DataFrame") -> "DataFrame":
     """(user_idx, seen): the distinct items of each user, ascending."""
     collected = F.sort_array(F.collect_set(tables.ITEM_IDX))
-    return interactions.groupBy(tables.USER_IDX).agg(collected.alias(SEEN))
+    return interactions.groupBy(tables.USER_IDX).agg(collected.alias(tables.SEEN))
 
 
 @dataclass(frozen=True)
-class _RankTask:
+class RankTask:
     """What runs in a worker; small to ship: the model comes by file."""
 
     shipped: Shipped
@@ -139,13 +101,17 @@ class _RankTask:
 
     def of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Rows of table "ranked", of at most `batch_size` users."""
+        return _ranked(batch, *self.found(batch))
+
+    def found(self, batch: pa.RecordBatch) -> Found:
+        """Items and scores [B, K] of at most `batch_size` users, and who is known to the model [B]."""
         from time import perf_counter
 
         serving, started = self.shipped.load(), perf_counter()
         users = user_batch(batch).pad_to(self.batch_size)
         answers, known_B = answer(serving, users)
         encoded = perf_counter()
-        seen = self._seen(batch, users)
+        seen = self.seen(batch, users)
         items_BK, scores_BK = answers.top(self.k, seen, self.memory_mib)
         if not known_B.all():
             strangers = np.flatnonzero(~known_B)
@@ -154,35 +120,16 @@ class _RankTask:
             items_BK[strangers], scores_BK[strangers] = popular
         self.timing.encode.add(encoded - started)
         self.timing.score.add(perf_counter() - encoded)
-        return _ranked(batch, items_BK, scores_BK, known_B)
+        rows = batch.num_rows
+        return items_BK[:rows], scores_BK[:rows], known_B[:rows]
 
-    def _seen(self, batch: pa.RecordBatch, users: "UserBatch") -> Csr | None:
+    def seen(self, batch: pa.RecordBatch, users: "UserBatch") -> Csr | None:
         """What is left out for each user of the padded batch."""
-        listed = pad_to(ragged_lists(batch.column(SEEN)), self.batch_size) if self.with_seen else None
+        listed = pad_to(ragged_lists(batch.column(tables.SEEN)), self.batch_size) if self.with_seen else None
         if not self.mask_history:
             return listed
         in_history = from_padded(users.history.numpy())
         return in_history if listed is None else joined(in_history, listed)
-
-
-@dataclass(frozen=True)
-class _NameTask:
-    """Ranks, and names what was found."""
-
-    rank: _RankTask
-    item_ids: ShippedIds
-
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        ids = self.item_ids.load()
-        for batch in rebatch(batches, self.rank.batch_size):
-            found = self.rank.of(batch)
-            items, scores = found.column(tables.ITEMS), found.column(tables.SCORES)
-            pairs = pa.StructArray.from_arrays(
-                [ids.take(items.flatten()), scores.flatten()], [tables.ITEM_ID, tables.SCORE]
-            )
-            lists = pa.ListArray.from_arrays(items.offsets, pairs)
-            columns = [batch.column(tables.USER_ID), lists, found.column(tables.REASON)]
-            yield pa.RecordBatch.from_arrays(columns, [tables.USER_ID, tables.ITEMS, tables.REASON])
 
 
 def answer(serving: "Serving", users: "UserBatch") -> tuple["Answers", npt.NDArray[np.bool_]]:
@@ -208,8 +155,6 @@ def _ranked(
     scores_BK: npt.NDArray[np.float32],
     known_B: npt.NDArray[np.bool_],
 ) -> pa.RecordBatch:
-    rows = batch.num_rows
-    items_BK, scores_BK, known_B = items_BK[:rows], scores_BK[:rows], known_B[:rows]
     kept_BK = items_BK >= 0
     reasons = np.where(known_B, tables.REASON_MODEL, tables.REASON_COLD_START)
     return pa.RecordBatch.from_arrays(

@@ -58,6 +58,16 @@ from kdspark.config.neural import (
 from kdspark.config.nights import WarmStartConfig
 from kdspark.config.opinions import AgreementConfig, MixtureConfig, OpinionConfig
 from kdspark.config.regularisers import ConsistencyConfig
+from kdspark.config.rules import (
+    AvailabilityConfig,
+    BackfillConfig,
+    BoostConfig,
+    CapConfig,
+    DiversityConfig,
+    ListConfig,
+    RulesConfig,
+    SegmentsConfig,
+)
 from kdspark.config.run import (
     EvaluationConfig,
     GateConfig,
@@ -83,10 +93,14 @@ __all__ = [
     "AgreementSchedule",
     "AgreementTemperature",
     "AssistantConfig",
+    "AvailabilityConfig",
+    "BackfillConfig",
     "BagConfig",
     "BagTrainingConfig",
+    "BoostConfig",
     "CDConfig",
     "CNNConfig",
+    "CapConfig",
     "ColumnsConfig",
     "Config",
     "ConsistencyConfig",
@@ -95,6 +109,7 @@ __all__ = [
     "DEConfig",
     "DataConfig",
     "DistillConfig",
+    "DiversityConfig",
     "EASEConfig",
     "EnsembleConfig",
     "EvaluationConfig",
@@ -110,6 +125,7 @@ __all__ = [
     "LSTMConfig",
     "LambdaSchedule",
     "LightGCNConfig",
+    "ListConfig",
     "LossConfig",
     "MFConfig",
     "MFTrainingConfig",
@@ -122,7 +138,9 @@ __all__ = [
     "RDConfig",
     "RRDConfig",
     "RecommenderConfig",
+    "RulesConfig",
     "ScoringConfig",
+    "SegmentsConfig",
     "SideTableConfig",
     "SoftLabelsConfig",
     "SourceConfig",

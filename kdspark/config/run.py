@@ -8,6 +8,7 @@ from typing_extensions import Self
 from kdspark.config.base import Strict
 from kdspark.config.item_item import EASEConfig, GFCFConfig
 from kdspark.config.models import ALSConfig
+from kdspark.config.rules import RulesConfig
 
 
 class SoftLabelsConfig(Strict):
@@ -45,6 +46,7 @@ class ScoringConfig(Strict):
     Args:
         layout: `rows` writes a row per user and rank; `lists` one per user, with an array of items, best first.
         rows_per_file: about as many items of lists make an output file, and a task: no score is shuffled.
+        rules: what lists have to keep to besides.
     """
 
     k: int = Field(20, ge=1)
@@ -53,6 +55,7 @@ class ScoringConfig(Strict):
     batch_size: int = Field(1024, ge=1)
     memory_mib: int = Field(256, ge=16, description="bound of the top-k kernel's score tiles, per task")
     rows_per_file: int = Field(1_000_000, ge=1)
+    rules: RulesConfig | None = None
 
 
 class EvaluationConfig(Strict):

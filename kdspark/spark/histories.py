@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 
-SEEN = "seen"
 SCHEMA = (
     f"{tables.USER_IDX} INT, {tables.N_EVENTS} INT, {tables.FIRST_TS} BIGINT, {tables.LAST_TS} BIGINT, "
     f"{tables.HISTORY} ARRAY<INT>"
@@ -56,7 +55,7 @@ def read_seen(
         beyond: events that a user has to have more of.
     """
     wanted = list(splits)
-    schema = f"{tables.USER_IDX} INT, {SEEN} ARRAY<INT>"
+    schema = f"{tables.USER_IDX} INT, {tables.SEEN} ARRAY<INT>"
     return _file_by_file(spark, interactions, lambda path: _seen_of(path, wanted, beyond), schema)
 
 
@@ -92,7 +91,7 @@ def _seen_of(path: str, splits: list[str], beyond: int) -> Iterator[pa.RecordBat
         offsets = pa.array((bounds - bounds[0]).astype(np.int32))
         lists = pa.ListArray.from_arrays(offsets, pa.array(items_E[bounds[0] : bounds[-1]]))
         users = pa.array(users_E[bounds[:-1]].astype(np.int32))
-        yield pa.RecordBatch.from_arrays([users, lists], [tables.USER_IDX, SEEN])
+        yield pa.RecordBatch.from_arrays([users, lists], [tables.USER_IDX, tables.SEEN])
 
 
 def histories_of(path: str, splits: list[str], length: int, rows: int = _ROWS) -> Iterator[pa.RecordBatch]:

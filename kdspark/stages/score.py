@@ -1,18 +1,22 @@
 """score: the student's top-k list of every user, from every event before the night's end, staged as Parquet."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
 from kdspark import tables
-from kdspark.bridge.items import serving_bundle
+from kdspark.bridge.items import load_items, serving_bundle
 from kdspark.bridge.prepared import Prepared
-from kdspark.bridge.scoring import recommend, seen_items
+from kdspark.bridge.recommending import recommend
+from kdspark.bridge.rules import ShippedRules, compile_rules
+from kdspark.bridge.scoring import seen_items
 from kdspark.bridge.shipping import ship_ids
 from kdspark.config import Config, ScoringConfig
 from kdspark.spark.histories import read_seen
 from kdspark.spark.io import count_rows, read_table, write_table
+from kdspark.spark.sources import SourceFile, list_files
 from kdspark.stages import prepare, student
 from kdspark.stages.stage import Night, Outcome, Stage, Task
 from kdspark.workspace import read_json
@@ -31,8 +35,16 @@ def stage(config: Config) -> Stage:
     return Stage(NAME, "score", (prepare.NAME, model), _settings, lambda task: _build(task, model))
 
 
-def _settings(night: Night) -> object:
-    return {"scoring": night.config.scoring.model_dump(mode="json"), "date": night.date.isoformat()}
+def _settings(night: Night) -> dict[str, Any]:
+    config = night.config.scoring
+    settings: dict[str, Any] = {
+        "scoring": config.model_dump(mode="json", exclude={"rules"} if config.rules is None else None),
+        "date": night.date.isoformat(),
+    }
+    if config.rules is not None:
+        found = {key: list_files(night.spark, source) for key, source in config.rules.tables.items()}
+        settings["files"] = {key: [asdict(file) for file in files] for key, files in found.items()}
+    return settings
 
 
 def _build(task: Task, model: str) -> Outcome:
@@ -44,7 +56,13 @@ def _build(task: Task, model: str) -> Outcome:
         trained_items=prepared / ("items_full" if task.night.config.refit else "items_train"),
         out=task.out / "serving",
     )
-    found = recommendations(spark, Prepared(prepared), bundle, config)
+    rules = None
+    if config.rules is not None:
+        files = {key: [SourceFile(**file) for file in found] for key, found in task.settings["files"].items()}
+        counts_N = load_items(prepared / "items_full").n_events.numpy()
+        end_us, folder = task.night.end_us, task.out / "rules"
+        rules = compile_rules(spark, config.rules, files, prepared, counts_N, end_us, folder)
+    found = recommendations(spark, Prepared(prepared), bundle, config, rules)
     version = str(read_json(bundle / "model.json")["sha256"])[:16]
     lists = found.withColumns(
         {tables.RUN_DATE: F.to_date(F.lit(task.night.date.isoformat())), tables.MODEL_VERSION: F.lit(version)}
@@ -59,8 +77,10 @@ def _build(task: Task, model: str) -> Outcome:
     )
 
 
-def recommendations(spark: "SparkSession", prepared: Prepared, bundle: Path, config: ScoringConfig) -> "DataFrame":
-    """(user_id, items, reason) of every user, as `recommend` returns them.
+def recommendations(
+    spark: "SparkSession", prepared: Prepared, bundle: Path, config: ScoringConfig, rules: ShippedRules | None = None
+) -> "DataFrame":
+    """(user_id, items) of every user, as `recommend` returns them.
 
     Args:
         bundle: a serving bundle, to which a file with the items' ids is added.
@@ -71,7 +91,7 @@ def recommendations(spark: "SparkSession", prepared: Prepared, bundle: Path, con
     ids = ship_ids(spark, prepared.folder / "item_ids", tables.ITEM_IDX, tables.ITEM_ID, bundle)
     files = -(-n_users * config.k // config.rows_per_file)
     tasks = max(1, files, min(spark.sparkContext.defaultParallelism, n_users // _USERS_PER_TASK))
-    return recommend(users, seen, bundle, ids, config.k, config.batch_size, config.memory_mib, tasks, in_history)
+    return recommend(users, seen, bundle, ids, config.k, config.batch_size, config.memory_mib, tasks, in_history, rules)
 
 
 def _seen(spark: "SparkSession", prepared: Prepared, users: "DataFrame") -> tuple["DataFrame | None", bool]:

@@ -10,7 +10,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from kdspark import tables
 from kdspark.bridge.labels import label_examples
-from kdspark.bridge.scoring import rank_users, recommend, seen_items
+from kdspark.bridge.recommending import recommend
+from kdspark.bridge.scoring import rank_users, seen_items
 from kdspark.bridge.shipping import ship_ids
 from kdspark.config import SoftLabelsConfig, TransformerConfig
 from kdspark.models.batch import FeatureSizes, ItemTable, UserBatch
@@ -100,10 +101,11 @@ def test_recommendations_are_the_lists_in_external_ids(
     assert found.schema["items"].dataType.elementType["item_id"].dataType.simpleString() == kind.lower()
     ranked, _ = rank_users(frame(spark, 2), seen(spark), bundle, 5, 64, 16)
     expected = {
-        f"u{row.user_idx}": (list(zip(row["items"], row.scores, strict=True)), row.reason) for row in ranked.collect()
+        f"u{row.user_idx}": [(*pair, row.reason) for pair in zip(row["items"], row.scores, strict=True)]
+        for row in ranked.collect()
     }
     assert expected == {
-        row.user_id: ([(int(item.item_id) - 100, item.score) for item in row["items"]], row.reason)
+        row.user_id: [(int(item.item_id) - 100, item.score, item.reason) for item in row["items"]]
         for row in found.collect()
     }
 

@@ -86,7 +86,10 @@ def test_json_temporal_split_and_a_pretrained_teacher(spark: SparkSession, tmp_p
     config["data"]["split"] = {"kind": "temporal", "valid_days": 20, "test_days": 20}
     config["data"]["filters"] = {"min_weight": 3}
     config["teacher"] = {"kind": "ease"}
-    config["scoring"] = {**config["scoring"], "layout": "lists", "rows_per_file": 100}
+    denied = log["item_id"].value_counts().index[:3]  # what popularity would show everyone
+    pd.DataFrame({"item": denied}).to_parquet(tmp_path / "denied.parquet")
+    rules = {"lists": [{"kind": "deny", "paths": str(tmp_path / "denied.parquet"), "item": "item"}]}
+    config["scoring"] = {**config["scoring"], "layout": "lists", "rows_per_file": 100, "rules": rules}
     first = night(spark, tmp_path / "root", config)
     quarantine = pd.read_parquet(first.output("prepare") / "quarantine").set_index("reason")["raw_row"]
     assert set(quarantine.index) == {"malformed row", "null or blank user id"}
@@ -98,10 +101,11 @@ def test_json_temporal_split_and_a_pretrained_teacher(spark: SparkSession, tmp_p
 
     assert events["weight"].min() == 3
     lists = pd.read_parquet(latest_table(str(tmp_path / "root")))
-    assert list(lists.columns) == ["run_date", "user_id", "items", "reason", "model_version"]
+    assert list(lists.columns) == ["run_date", "user_id", "items", "model_version"]
     assert len(lists) == first.manifest("score").rows["users"] == lists["user_id"].nunique()
     assert set(map(len, lists["items"])) == {config["scoring"]["k"]}
     items = lists["items"].explode().map(lambda item: item["item_id"]).rename("item_id")
+    assert not set(items) & set(denied)
     assert lists[["user_id"]].join(items).merge(log, on=["user_id", "item_id"]).empty  # nor what was rated 1 or 2
 
     config["teacher"] = {"kind": "pretrained", "path": str(first.output("train_teacher") / "model")}

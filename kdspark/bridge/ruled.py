@@ -1,0 +1,90 @@
+"""Lists under rules in a worker: what the rules' file and a row's columns say, put together for a batch of users.
+
+Legend: B users of a batch, K list length.
+"""
+
+import functools
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kdspark import tables
+from kdspark.bridge.arrow import user_batch
+from kdspark.bridge.rules import load_rules
+from kdspark.bridge.scoring import RankTask, answer
+from kdspark.bridge.shipping import Shipped
+from kdspark.errors import ConfigError
+from kdspark.ranking.ragged import joined, pad_to
+from kdspark.ranking.ruled import Catalogue
+from kdspark.ranking.rules import Rules, Subjects, of_segments
+from kdspark.spark.lists import ragged_lists
+
+
+@dataclass(frozen=True)
+class RuledTask:
+    """What runs in a worker; small to ship: model and rules come by file.
+
+    Args:
+        rules: names of the shipped files.
+        by_user: rows have the columns of `spark.rule_users`.
+    """
+
+    rank: RankTask
+    rules: tuple[str, ...]
+    by_user: bool
+
+    def lists(
+        self, batch: pa.RecordBatch
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+        """Items, scores and reasons [B, K] of at most `batch_size` users, these as places in `tables.REASONS`."""
+        rank, started = self.rank, perf_counter()
+        serving, catalogue = rank.shipped.load(), _catalogue(rank.shipped, self.rules)
+        users = user_batch(batch).pad_to(rank.batch_size)
+        answers, known_B = answer(serving, users)
+        encoded, rows = perf_counter(), batch.num_rows
+        subjects = self._subjects(batch, catalogue.rules, users)
+        lists = catalogue.lists(vectors_of(answers)[:rows], known_B[:rows], subjects, rank.k, rank.memory_mib)
+        rank.timing.encode.add(encoded - started)
+        rank.timing.score.add(perf_counter() - encoded)
+        return lists.items_BK, lists.scores_BK, lists.reasons_BK
+
+    def _subjects(self, batch: pa.RecordBatch, rules: Rules, users: Any) -> Subjects:
+        rows = batch.num_rows
+        nothing = np.zeros(rows + 1, np.int64), np.empty(0, np.int64)
+        seen = self.rank.seen(batch, users)
+        left_out = nothing if seen is None else (seen[0][: rows + 1], seen[1])
+        if not self.by_user:
+            return Subjects(*of_segments(rules, nothing), left_out, nothing, np.zeros(rows, np.bool_))
+        segments, denied, granted = (batch.column(name) for name in (tables.SEGMENTS, tables.DENIED, tables.GRANTED))
+        left_out = joined(left_out, pad_to(ragged_lists(denied), rows))
+        limited_B = np.asarray(pc.is_valid(granted), np.bool_)
+        return Subjects(*of_segments(rules, ragged_lists(segments)), left_out, ragged_lists(granted), limited_B)
+
+
+def vectors_of(answers: Any) -> npt.NDArray[np.float32]:
+    """The users' vectors [B, D].
+
+    Raises:
+        ConfigError: the model has none.
+    """
+    from kdspark.models.answers import VectorAnswers
+
+    if not isinstance(answers, VectorAnswers):
+        raise ConfigError(
+            "`scoring.rules` need a student whose scores are inner products.", "Choose another student, or no rules."
+        )
+    return answers.users_BD
+
+
+@functools.lru_cache(maxsize=2)
+def _catalogue(shipped: Shipped, names: tuple[str, ...]) -> Catalogue:
+    serving, rules = shipped.load(), load_rules(names)
+    counts_N = serving.popularity_N_numpy.astype(np.float64)
+    share_N = (counts_N / max(counts_N.sum(), 1.0)).astype(np.float32)
+    items_ND = np.ascontiguousarray(serving.items_ND.float().numpy())
+    return Catalogue(items_ND, serving.allowed_N_numpy, share_N, rules)
