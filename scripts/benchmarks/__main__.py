@@ -8,6 +8,7 @@ import catalogue
 import distill
 import features
 import kernel
+import rules
 import score
 import typer
 import warm
@@ -16,7 +17,7 @@ from surroundings import called_from
 from kdspark.cli import configure_logging
 from kdspark.errors import KdsparkError
 
-_NAMES = (*distill.BENCHES, *warm.BENCHES, catalogue.NAME, kernel.NAME, features.NAME, score.NAME)
+_NAMES = (*distill.BENCHES, *warm.BENCHES, catalogue.NAME, kernel.NAME, features.NAME, score.NAME, rules.NAME)
 
 
 def main(
@@ -43,6 +44,8 @@ def main(
             result, as_text = features.run(folder), features.text_table
         elif name == score.NAME:
             result, as_text = score.run(folder), score.text_table
+        elif name == rules.NAME:
+            result, as_text = rules.run(folder), rules.text_table
         elif name in warm.BENCHES:
             result, as_text = warm.run(name, log, folder, numbers, changes), warm.text_table
         else:

@@ -1,7 +1,9 @@
 """Processor time of everything that this process has started: the JVM, Spark's Python workers, and their children."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -21,3 +23,10 @@ def cpu_seconds() -> float:
     while more := {pid for pid, parent in parents.items() if parent in below} - below:
         below |= more
     return sum(own[pid] for pid in below)
+
+
+def timed(method: Callable[[], object]) -> tuple[float, float]:
+    """(processor seconds, wall seconds) of a call."""
+    cpu, wall = cpu_seconds(), perf_counter()
+    method()
+    return cpu_seconds() - cpu, perf_counter() - wall

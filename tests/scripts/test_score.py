@@ -23,8 +23,8 @@ def test_the_job_gives_the_kernels_lists(
     assert set(result["ratios"]) == {"score_wall_vs_kernel"}
     assert "score_wall_vs_kernel" in score.text_table(result)
 
-    kernel = score._Methods._kernel
-    monkeypatch.setattr(score._Methods, "_kernel", lambda self: tuple(np.roll(part, 1) for part in kernel(self)))
+    kernel = score.Drawn.kernel
+    monkeypatch.setattr(score.Drawn, "kernel", lambda self: tuple(np.roll(part, 1) for part in kernel(self)))
     with pytest.raises(StageError, match="not those of the kernel"):
         score.run(tmp_path, (shape,), repeats=1, k=7)
 

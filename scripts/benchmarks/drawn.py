@@ -1,0 +1,123 @@
+"""Factors, and what users have seen, drawn as the tables that the scoring stage reads: only the cost is measured.
+
+Legend: U users, N items, D dims.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from kdspark import tables
+from kdspark.bridge.arrow import list_array
+from kdspark.bridge.prepared import Prepared
+from kdspark.bridge.rules import ShippedRules
+from kdspark.config import FeaturesConfig, ScoringConfig
+from kdspark.models.batch import ItemTable
+from kdspark.models.closed_form import Factors
+from kdspark.models.storage import save_serving
+from kdspark.ranking.ragged import latest
+from kdspark.ranking.topk import top_k
+from kdspark.spark.io import uri
+from kdspark.stages.score import as_rows, recommendations
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_SEEN, _MORE_SEEN, _FEW = 50, 150, 50  # items; of every so many users the first has more than a history holds
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many users and items, and of how many dimensions. A user has seen 50 items, one of 50 users 150.
+
+    Args:
+        als: whether ALS is to do it, too.
+        heavy: items that the first user has seen.
+    """
+
+    users: int
+    items: int
+    dims: int
+    als: bool = False
+    heavy: int = _MORE_SEEN
+
+
+class Drawn:
+    """Drawn once, and written where the scoring stage looks for it."""
+
+    def __init__(self, spark: "SparkSession", shape: Shape, folder: Path, k: int) -> None:
+        self.spark, self.shape, self.folder, self.k = spark, shape, folder, k
+        generator = np.random.default_rng(0)
+        self.users_UD = generator.standard_normal((shape.users, shape.dims), np.float32)
+        self.items_ND = generator.standard_normal((shape.items, shape.dims), np.float32)
+        counts = np.where(np.arange(shape.users) % _FEW == 0, _MORE_SEEN, _SEEN)
+        counts[0] = shape.heavy
+        self.indptr = np.concatenate([[0], np.cumsum(counts)])
+        self.seen = generator.integers(0, shape.items, self.indptr[-1], np.int32)
+        self.seen[: shape.heavy] = generator.permutation(shape.items)[: shape.heavy]
+        folder.mkdir(parents=True)
+        self._write()
+
+    def kernel(self) -> tuple[npt.NDArray[np.int32], Floats]:
+        """The lists, from arrays in memory."""
+        seen = self.indptr, self.seen
+        return top_k(self.users_UD, self.items_ND, self.k, seen, threads=torch.get_num_threads())
+
+    def job(self, rules: ShippedRules | None = None) -> Callable[[], object]:
+        """The scoring stage's own functions, from Parquet to Parquet."""
+        config = ScoringConfig(k=self.k)
+
+        def score() -> object:
+            found = recommendations(self.spark, Prepared(self.folder), self.folder / "serving", config, rules)
+            return as_rows(found).write.parquet(uri(self.folder / "lists"))
+
+        return score
+
+    def _write(self) -> None:
+        shape, folder = self.shape, self.folder
+        catalogue = ItemTable.without_features(np.ones(shape.items, np.int64))
+        save_serving(Factors.from_numpy(self.users_UD, self.items_ND, catalogue), folder / "serving")
+        everyone = np.arange(shape.users, dtype=np.int32)
+        places = FeaturesConfig().history_length
+        none = list_array(np.empty((shape.users, 0), np.float32), pa.float32())
+        write(
+            folder / "users_full",
+            {
+                tables.USER_IDX: everyone,
+                tables.USER_ID: pa.array(everyone.astype(np.int64)),
+                tables.N_EVENTS: np.diff(self.indptr).astype(np.int32),
+                tables.HISTORY: list_array(latest((self.indptr, self.seen), places), pa.int32()),
+                tables.CODES: list_array(np.empty((shape.users, 0), np.int32), pa.int32()),
+                tables.NUMBERS: none,
+                tables.VECTOR: none,
+            },
+        )
+        write(
+            folder / "interactions",
+            {
+                tables.USER_IDX: np.repeat(everyone, np.diff(self.indptr)),
+                tables.ITEM_IDX: self.seen,
+                tables.SPLIT: pa.array(np.repeat(tables.TRAIN, len(self.seen))),
+            },
+            files=1,  # whole users
+        )
+        write(folder / "user_ids", {tables.USER_IDX: everyone, tables.USER_ID: pa.array(everyone.astype(np.int64))})
+        items = np.arange(shape.items, dtype=np.int32)
+        write(folder / "item_ids", {tables.ITEM_IDX: items, tables.ITEM_ID: pa.array(items.astype(np.int64))})
+
+
+def write(folder: Path, columns: dict[str, Any], files: int = 4) -> None:
+    """A table in so many files."""
+    folder.mkdir(parents=True)
+    table = pa.table(columns)
+    step = -(-table.num_rows // files)
+    for number in range(files):
+        pq.write_table(table.slice(number * step, step), folder / f"part-{number}.parquet", row_group_size=100_000)
