@@ -4,17 +4,19 @@ Legend: N items, L lists by segment, X words of 64 of these, Z boosts, S segment
 """
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kdspark import tables
 from kdspark.config import RulesConfig, SourceConfig
 from kdspark.errors import InputError
-from kdspark.spark.io import read_table, uri
+from kdspark.spark.io import read_table
 from kdspark.spark.rule_tables import read_rule, warn_of_unknown
 from kdspark.spark.rule_users import user_rules
 from kdspark.spark.sources import SourceFile
@@ -26,6 +28,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 _MOST_LISTS, _MOST_BOOSTS = 1024, 64  # by segment
 _HOUR_US = 3_600_000_000
+_AT_ONCE = 4
 
 
 class RuleTables:
@@ -41,9 +44,19 @@ class RuleTables:
         out: Path,
     ) -> None:
         self._config, self._n_items, self._out = config, n_items, out
-        ids = {side: read_table(spark, prepared / f"{side}_ids") for side in ("item", "user")}
+        self._user_ids, self._item_ids = (read_table(spark, prepared / name) for name in ("user_ids", "item_ids"))
+        self._catalogue = pq.read_table(prepared / "item_ids").sort_by(tables.ITEM_IDX).column(tables.ITEM_ID)
+        types = {
+            name: frame.schema[name].dataType
+            for name, frame in ((tables.USER_ID, self._user_ids), (tables.ITEM_ID, self._item_ids))
+        }
         sources = config.tables
-        self._frames = {key: read_rule(spark, key, sources[key], files[key], ids) for key in sources}
+
+        def read(key: str) -> "DataFrame":
+            return read_rule(spark, key, sources[key], files[key], types, out / key)
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:  # small jobs, most of whose time is planning
+            self._frames = dict(zip(sources, pool.map(read, sources), strict=True))
         self._segments: list[str] = []
 
     def arrays(self, n_events_N: npt.NDArray[np.int64], end_us: int) -> Arrays:
@@ -84,7 +97,8 @@ class RuleTables:
         lists = {f"lists.{number}": table for number, table in enumerate(self._config.lists) if table.user}
         denied = [self._frames[key] for key, table in lists.items() if table.kind == "deny"]
         granted = next((self._frames[key] for key, table in lists.items() if table.kind == "allow"), None)
-        return user_rules(self._frames.get("segments"), self._segments, denied, granted)
+        segments = self._frames.get("segments")
+        return user_rules(segments, self._segments, denied, granted, self._user_ids, self._item_ids)
 
     def _lists(self) -> tuple[npt.NDArray[np.bool_], list[tuple[str, npt.NDArray[np.bool_]]]]:
         """What is allowed to everyone, and (segment, what it may not have) for each list and segment."""
@@ -170,20 +184,18 @@ class RuleTables:
 
     def _rows(self, key: str, source: SourceConfig, keep_unknown: bool = False) -> Arrays:
         """A table by item; rows of items that the night does not know are counted, and left out, or have item -1."""
-        folder = self._out / key
-        self._frames[key].write.parquet(uri(folder))
-        table = pq.read_table(folder)
-        known = table if keep_unknown else table.filter(table.column(tables.ITEM_IDX).is_valid())
-        warn_of_unknown(key, source, "item", table.column(tables.ITEM_IDX).null_count, table.num_rows)
-        rows = {}
-        for name in known.column_names:
-            column = known.column(name)
+        wanted = [name for name in self._frames[key].columns if name != tables.ITEM_ID]
+        table = pq.read_table(self._out / key, columns=[*wanted, tables.ITEM_ID])
+        items = pc.fill_null(pc.index_in(table.column(tables.ITEM_ID), self._catalogue), -1)
+        items_R = np.asarray(items.to_numpy(), np.int64)
+        kept_R = np.ones(len(items_R), np.bool_) if keep_unknown else items_R >= 0
+        warn_of_unknown(key, source, "item", int((items_R < 0).sum()), len(items_R))
+        rows: Arrays = {tables.ITEM_IDX: items_R[kept_R]}
+        for name in wanted:
+            column = table.column(name)
             if name in ("start", "end"):
-                bound = np.iinfo(np.int64).min if name == "start" else np.iinfo(np.int64).max
-                column = column.fill_null(bound)
-            rows[name] = np.asarray(column.to_numpy(zero_copy_only=False))
-        items = known.column(tables.ITEM_IDX).fill_null(-1)
-        rows[tables.ITEM_IDX] = np.asarray(items.to_numpy(), np.int64)
+                column = column.fill_null(np.iinfo(np.int64).min if name == "start" else np.iinfo(np.int64).max)
+            rows[name] = column.to_numpy()[kept_R]
         return rows
 
 

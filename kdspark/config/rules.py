@@ -96,11 +96,12 @@ class DiversityConfig(Strict):
     """Maximal marginal relevance (Carbonell and Goldstein, 1998): each item is the best of those not chosen by
     (1 - share) * relevance - share * similarity to the most similar item before it.
 
-    Relevance runs from 0 to 1 over the user's `pool` best items, similarity is the cosine of the items' vectors.
+    Relevance runs from 0 to 1 over the user's `pool` best items, by default five times as many as a list holds;
+    similarity is the cosine of the items' vectors, 0 if below.
     """
 
     share: float = Field(0.3, gt=0, le=1)
-    pool: int = Field(100, ge=2)
+    pool: int | None = Field(None, ge=2)
 
 
 class BackfillConfig(SourceConfig):

@@ -33,13 +33,50 @@ def _count(item: int, by: int, indptr: npt.NDArray[np.int64], groups: npt.NDArra
 
 
 @compiled(fastmath=REASSOCIATE)
-def _draw_near(pool_PD: Floats, n: int, vector_D: Floats, nearest_P: Floats) -> None:
-    """Raise the similarity of each of the pool's first n items to the most similar one chosen."""
+def _largest_product(vector_D: Floats, vectors_ND: Floats, items: Ints, n: int, largest: np.float32) -> np.float32:
+    """That of a vector with the first n items, or what it was before."""
     for place in range(n):
         total = np.float32(0)
         for dim in range(len(vector_D)):
-            total += pool_PD[place, dim] * vector_D[dim]
-        nearest_P[place] = max(nearest_P[place], total)
+            total += vector_D[dim] * vectors_ND[items[place], dim]
+        largest = max(largest, total)
+    return largest
+
+
+@compiled()
+def _most_diverse(
+    pool: Ints,
+    n: int,
+    chosen: Ints,
+    filled: int,
+    share: float,
+    vectors_ND: Floats,
+    values: Floats,
+    nearest: Floats,
+    met: Ints,
+) -> int:
+    """The place in the pool of the largest value, -1 where all are -inf.
+
+    A value can only fall as more is chosen, so an old one is a bound, and none but the largest need be up to date
+    (Minoux, "Accelerated greedy algorithms", 1978): of a pool's tail no similarity is ever computed.
+
+    Args:
+        values: as of when `met` items had been chosen.
+        nearest: the similarity to the most similar of these.
+    """
+    while True:
+        best = 0
+        for place in range(1, n):
+            best = place if values[place] > values[best] else best
+        if n == 0 or values[best] == -np.inf:
+            return -1
+        if met[best] == filled:
+            return best
+        largest = _largest_product(
+            vectors_ND[pool[best]], vectors_ND, chosen[met[best] :], filled - met[best], nearest[best]
+        )
+        values[best] -= np.float32(share) * (largest - nearest[best])
+        nearest[best], met[best] = largest, filled
 
 
 @compiled()
@@ -61,7 +98,7 @@ def pick(
 
     Without diversity the best that fits comes next; with it, the one of the largest
     (1 - share) * relevance - share * similarity, where relevance is the score, from 0 for the pool's worst to 1 for its
-    best, and similarity the cosine to the most similar item of the list (0 where that is empty).
+    best, and similarity the cosine to the most similar item of the list, 0 where none is above.
 
     Args:
         pool_BP, pool_scores_BP: best first, -1 behind them.
@@ -72,55 +109,39 @@ def pick(
         reason: recorded for what is appended.
         items_BK, scores_BK, reasons_BK, filled_B: the lists, and how much of each there is; appended to in place.
     """
-    k, size, dims = items_BK.shape[1], pool_BP.shape[1], vectors_ND.shape[1]
-    counts_G = np.zeros(len(most_G), np.int32)
-    taken_P = np.empty(size, np.bool_)
-    nearest_P = np.empty(size, np.float32)
-    pool_PD = np.empty((size, dims), np.float32)
+    k, size = items_BK.shape[1], pool_BP.shape[1]
+    counts_G, met = np.zeros(len(most_G), np.int32), np.empty(size, np.int32)
+    values, nearest = np.empty(size, np.float32), np.empty(size, np.float32)
     for row in range(len(pool_BP)):
+        pool, scores, chosen, filled = pool_BP[row], pool_scores_BP[row], items_BK[row], filled_B[row]
         n = 0
-        while n < size and pool_BP[row, n] >= 0:
+        while n < size and pool[n] >= 0:
             n += 1
-        for place in range(filled_B[row]):
-            _count(items_BK[row, place], 1, indptr, groups, counts_G)
-        taken_P[:n] = False
-        least, scale = np.float32(0), np.float32(0)
-        if share > 0 and n:
-            least = pool_scores_BP[row, n - 1]
-            spread = pool_scores_BP[row, 0] - least
-            scale = np.float32(1) / spread if spread > 0 else np.float32(0)
-            for place in range(n):
-                pool_PD[place] = vectors_ND[pool_BP[row, place]]
-            nearest_P[:n] = -1 if filled_B[row] else 0
-            for place in range(filled_B[row]):
-                _draw_near(pool_PD, n, vectors_ND[items_BK[row, place]], nearest_P)
-        start = 0
-        while filled_B[row] < k:
-            best, largest = -1, -np.inf
-            for place in range(start, n):
-                if taken_P[place] or not _fits(pool_BP[row, place], indptr, groups, most_G, counts_G):
-                    continue
-                if share == 0:
-                    best, start = place, place + 1
-                    break
-                relevance = (pool_scores_BP[row, place] - least) * scale
-                value = (1 - share) * relevance - share * nearest_P[place]
-                if value > largest:
-                    best, largest = place, value
+        for place in range(filled):
+            _count(chosen[place], 1, indptr, groups, counts_G)
+        scale = np.float32(0)
+        if share > 0 and n and scores[0] > scores[n - 1]:
+            scale = np.float32(1 - share) / (scores[0] - scores[n - 1])
+        for place in range(n):
+            values[place] = (scores[place] - scores[n - 1]) * scale
+        met[:n], nearest[:n] = 0, 0
+        next_one = -1
+        while filled < k:
+            if share > 0:
+                best = _most_diverse(pool, n, chosen, filled, share, vectors_ND, values, nearest, met)
+            else:
+                next_one += 1
+                best = next_one if next_one < n else -1
             if best < 0:
                 break
-            item, filled = pool_BP[row, best], filled_B[row]
-            taken_P[best] = True
-            items_BK[row, filled], scores_BK[row, filled] = item, pool_scores_BP[row, best]
-            reasons_BK[row, filled] = reason
-            filled_B[row] = filled + 1
-            _count(item, 1, indptr, groups, counts_G)
-            if share > 0:
-                if filled == 0:
-                    nearest_P[:n] = -1
-                _draw_near(pool_PD, n, pool_PD[best], nearest_P)
-        for place in range(filled_B[row]):
-            _count(items_BK[row, place], -1, indptr, groups, counts_G)
+            values[best] = -np.inf
+            if _fits(pool[best], indptr, groups, most_G, counts_G):
+                chosen[filled], scores_BK[row, filled], reasons_BK[row, filled] = pool[best], scores[best], reason
+                _count(pool[best], 1, indptr, groups, counts_G)
+                filled += 1
+        filled_B[row] = filled
+        for place in range(filled):
+            _count(chosen[place], -1, indptr, groups, counts_G)
 
 
 def unit_vectors(items_ND: Floats, allowed_N: npt.NDArray[np.bool_]) -> Floats:

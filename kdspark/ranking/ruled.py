@@ -139,7 +139,8 @@ class Lists:
             return
         share = diversity.share if diversity else 0.0
         chooses = bool(len(most_G)) or share > 0
-        size = max(k, diversity.pool if diversity else 0, 2 * k + 32) if chooses else k
+        pool = (diversity.pool or 5 * k) if diversity else 0
+        size = max(k, pool or 2 * k + 32) if chooses else k
         left_out = joined(select_rows(self._subjects.left_out, rows), from_padded(self.items_BK[rows]))
         short, out = self._step(source, rows, left_out, size, most_G, reason, share)
         for left, without in _parts(short, out, max(1, _ENTRIES // max(1, len(source.index.items_ND)))):

@@ -62,11 +62,11 @@ class Diversity:
 
     Attributes:
         share: what dissimilarity weighs, the rest being relevance.
-        pool: best items to choose from.
+        pool: best items to choose from; None: five times as many as a list holds.
     """
 
     share: float
-    pool: int
+    pool: int | None = None
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ Ids that the night does not know are no mistake: a list may name what nobody has
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow.dataset as ds
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, DateType, StringType, TimestampNTZType, TimestampType
 
@@ -14,29 +16,36 @@ from kdspark import tables
 from kdspark.config import SourceConfig
 from kdspark.errors import InputError
 from kdspark.spark.id_types import id_problem
-from kdspark.spark.sources import CORRUPT, SourceFile, quoted, read_source, require_columns
+from kdspark.spark.quarantine import write_judged
+from kdspark.spark.sources import SourceFile, quoted, read_source, require_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 log = logging.getLogger("kdspark")
 
-_IDS = {"item": (tables.ITEM_ID, tables.ITEM_IDX), "user": (tables.USER_ID, tables.USER_IDX)}
+_IDS = {"item": tables.ITEM_ID, "user": tables.USER_ID}
 _NUMBERS, _NAMES, _TIMES = ("boost", "order"), ("segment", "group"), ("start", "end")
 _CLOCK_TYPES = (StringType, TimestampType, TimestampNTZType, DateType)
 
 
 def read_rule(
-    spark: "SparkSession", key: str, source: SourceConfig, files: list[SourceFile], ids: "Mapping[str, DataFrame]"
+    spark: "SparkSession",
+    key: str,
+    source: SourceConfig,
+    files: list[SourceFile],
+    id_types: Mapping[str, DataType],
+    folder: Path,
 ) -> "DataFrame":
-    """A rule's table: `item_idx` and `user_idx` where it has these columns (null for unknown ids), `segment` and
-    `group` as text, `boost` and `order` as DOUBLE, `start` and `end` in microseconds since 1970 (null: open).
+    """A rule's table, read once: `user_id` and `item_id` in the types of the log, `segment` and `group` as text,
+    `boost` and `order` as DOUBLE, `start` and `end` in microseconds since 1970 (null: open).
 
     Args:
         key: of the configuration, for messages.
         source: any of the tables of `RulesConfig`.
         files: of the source, those to read.
-        ids: "item" and "user" -> table "item_ids", "user_ids".
+        id_types: USER_ID and ITEM_ID -> the type of the log's ids.
+        folder: for the rows, which the result reads from.
 
     Raises:
         InputError: a column is missing or mistyped, a file unreadable, or a row cannot be used.
@@ -48,19 +57,15 @@ def read_rule(
     for name, column in named.items():
         found = frame.schema[column].dataType
         if name in _IDS:
-            wanted = ids[name].schema[_IDS[name][0]].dataType
+            wanted = id_types[_IDS[name]]
             value, problem = quoted(column).try_cast(wanted), id_problem(column, found, wanted, name)
         else:
             value, problem = _value(name, column, found, source)
-        columns.append(value.alias(_IDS[name][0] if name in _IDS else name))
+        columns.append(value.alias(_IDS.get(name, name)))
         problems.append(problem)
-    if CORRUPT in frame.columns:
-        problems.insert(0, F.when(F.col(CORRUPT).isNotNull(), "malformed row"))
-    _refuse_bad_rows(frame, F.coalesce(*problems), key, source)
-    rows = frame.select(*columns)
-    for name in (name for name in _IDS if name in named):
-        rows = rows.join(ids[name], _IDS[name][0], "left").drop(_IDS[name][0])
-    return rows
+    rows = write_judged(frame, columns, F.coalesce(*problems), source, folder)
+    _refuse_bad_rows(folder, key, source)
+    return rows.select(*(_IDS.get(name, name) for name in named))
 
 
 def warn_of_unknown(key: str, source: SourceConfig, side: str, unknown: int, total: int) -> None:
@@ -93,11 +98,12 @@ def _value(name: str, column: str, found: DataType, source: SourceConfig) -> "tu
     return time, F.when(given.isNotNull() & time.isNull(), f"{name} is no timestamp")
 
 
-def _refuse_bad_rows(frame: "DataFrame", problem: "Column", key: str, source: SourceConfig) -> None:
-    bad = frame.select(problem.alias("problem")).filter("problem IS NOT NULL").groupBy("problem").count()
-    counts = {row["problem"]: int(row["count"]) for row in bad.collect()}
-    if counts:
-        reasons = ", ".join(f"{count:,} x {reason}" for reason, count in sorted(counts.items()))
+def _refuse_bad_rows(folder: Path, key: str, source: SourceConfig) -> None:
+    """Without another Spark job: statistics let all row groups without a reason be skipped."""
+    bad = ds.dataset(folder).to_table(columns=[tables.REASON], filter=ds.field(tables.REASON).is_valid())
+    if bad.num_rows:
+        counted = bad.column(tables.REASON).value_counts().to_pylist()
+        reasons = ", ".join(sorted(f"{row['counts']:,} x {row['values']}" for row in counted))
         raise InputError(
             f"{', '.join(source.paths)} (`scoring.rules.{key}`): rows that cannot be used: {reasons}.",
             "Correct the table, or the column names in the configuration; a rule is never kept in part.",

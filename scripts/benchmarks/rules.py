@@ -4,7 +4,7 @@ Each is the whole job, from Parquet to Parquet; rules are compiled within it. Ru
 hundred items is denied to everyone and one of twenty is out of its window; ten segments are denied one of forty items
 each, two more are allowed only half; one of five users has items of the user's own denied, one of a hundred is allowed
 only 200; at most three items of one of 64 categories and two of one of 500 providers; boosts for one of twenty items,
-and in three segments; diversity over the best 100; backfill. Methods take turns; ratios, of wall time, are medians over
+and in three segments; diversity over the best 50; backfill. Methods take turns; ratios, of wall time, are medians over
 turns.
 """
 
@@ -28,7 +28,7 @@ from kdspark.spark.session import build_session
 from kdspark.spark.sources import list_files
 
 NAME = "rules"
-SHAPE = Shape(50_000, 50_000, 64)
+SHAPE = Shape(200_000, 50_000, 64)
 _HEAVY = 20_000
 _END = dt.datetime(2024, 3, 1, tzinfo=dt.timezone.utc)
 _CATEGORIES, _PROVIDERS, _SEGMENTS = 64, 500, 12
@@ -136,5 +136,5 @@ def _drawn_rules(drawn: Drawn, folder: Path) -> RulesConfig:
             table("boosts", item=(boosted := some(0.05)), boost=generator.normal(0, 0.2, len(boosted))),
             by_segment("segments_boosts", 0.02, range(3), boost=0.3),
         ],
-        diversity={"share": 0.3, "pool": 100},
+        diversity={"share": 0.3},
     )

@@ -147,7 +147,7 @@ def mmr(scores, units, pool, share, k):
     relevance = (scores[best] - scores[best].min()) / np.ptp(scores[best])
     chosen = []
     while len(chosen) < k:
-        near = [max((units[item] @ units[other] for other in chosen), default=0) for item in best]
+        near = [max(0, *(units[item] @ units[other] for other in chosen), 0) for item in best]
         value = (1 - share) * relevance - share * np.array(near)
         value[np.isin(best, chosen)] = -np.inf
         chosen.append(best[value.argmax()])
