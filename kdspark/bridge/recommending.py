@@ -3,7 +3,7 @@
 Legend: B users of a batch, K list length.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,53 +15,50 @@ import pyarrow as pa
 from kdspark import tables
 from kdspark.bridge.arrow import compact_lists, rebatch
 from kdspark.bridge.ruled import RuledTask
-from kdspark.bridge.rules import ShippedRules
 from kdspark.bridge.scoring import INPUT, RankTask, Timing
 from kdspark.bridge.shipping import ShippedIds, ship
-from kdspark.spark.order import whole_users
+from kdspark.spark.io import read_table
+from kdspark.spark.user_files import map_users
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 
 def recommend(
-    users: "DataFrame",
-    seen: "DataFrame | None",
+    spark: "SparkSession",
+    users: Path,
+    beside: Sequence[Path],
     bundle: Path,
     item_ids: ShippedIds,
     k: int,
     batch_size: int,
     memory_mib: int,
-    partitions: int,
+    tasks: int,
     mask_history: bool,
-    rules: ShippedRules | None = None,
+    rules: Sequence[str] | None = None,
 ) -> "DataFrame":
-    """The lists of `scoring.rank_users` in external ids, or those that keep to rules.
+    """The lists of `scoring.rank_users` in external ids, or those that keep to rules; without any shuffle.
 
     Args:
+        users: folder of a users' table.
+        beside: what users have seen, and what rules say of them, as `user_files.write_beside` wrote it.
         item_ids: of the bundle's items.
-        partitions: of the result; users, what they have seen, and what rules say of them are shuffled into as many, and
-            nothing else is.
+        tasks: at most.
         mask_history: leave the items of histories out, too.
+        rules: names of their shipped files.
 
     Returns:
         (user_id, items ARRAY<STRUCT<item_id, score, reason>>).
     """
-    spark = users.sparkSession
-    rows = users.select(tables.USER_ID, *INPUT)
-    for more in (seen, rules.by_user if rules else None):
-        if more is not None:
-            rows = rows.join(more, tables.USER_IDX, "left")
     timing = Timing(spark.sparkContext.accumulator(0.0), spark.sparkContext.accumulator(0.0))
-    rows = whole_users(rows, partitions)
-    rank = RankTask(ship(spark, bundle), k, batch_size, memory_mib, seen is not None, timing, mask_history)
-    user_type, item_type = users.schema[tables.USER_ID].dataType.simpleString(), item_ids.spark_type
+    rank = RankTask(ship(spark, bundle), k, batch_size, memory_mib, timing, mask_history)
+    user_type = read_table(spark, users).schema[tables.USER_ID].dataType.simpleString()
     schema = (
-        f"{tables.USER_ID} {user_type}, {tables.ITEMS} ARRAY<STRUCT<{tables.ITEM_ID}: {item_type},"
+        f"{tables.USER_ID} {user_type}, {tables.ITEMS} ARRAY<STRUCT<{tables.ITEM_ID}: {item_ids.spark_type},"
         f"{tables.SCORE}: FLOAT,{tables.REASON}: STRING>>"
     )
-    ruled = RuledTask(rank, rules.names, rules.by_user is not None) if rules else None
-    return rows.mapInArrow(_NameTask(rank, ruled, item_ids), schema)
+    task = _NameTask(rank, RuledTask(rank, tuple(rules)) if rules else None, item_ids)
+    return map_users(spark, users, beside, [tables.USER_ID, *INPUT], task, schema, tasks)
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,10 @@ class RuledTask:
 
     Args:
         rules: names of the shipped files.
-        by_user: rows have the columns of `spark.rule_users`.
     """
 
     rank: RankTask
     rules: tuple[str, ...]
-    by_user: bool
 
     def lists(
         self, batch: pa.RecordBatch
@@ -58,7 +56,7 @@ class RuledTask:
         nothing = np.zeros(rows + 1, np.int64), np.empty(0, np.int64)
         seen = self.rank.seen(batch, users)
         left_out = nothing if seen is None else (seen[0][: rows + 1], seen[1])
-        if not self.by_user:
+        if tables.SEGMENTS not in batch.schema.names:  # no rule is by user
             return Subjects(*of_segments(rules, nothing), left_out, nothing, np.zeros(rows, np.bool_))
         segments, denied, granted = (batch.column(name) for name in (tables.SEGMENTS, tables.DENIED, tables.GRANTED))
         left_out = joined(left_out, pad_to(ragged_lists(denied), rows))

@@ -70,7 +70,7 @@ def rank_users(
     rows = users.select(*INPUT)
     if seen is not None:
         rows = rows.join(seen, tables.USER_IDX, "left")
-    task = RankTask(shipped, k, batch_size, memory_mib, seen is not None, timing)
+    task = RankTask(shipped, k, batch_size, memory_mib, timing)
     return rows.mapInArrow(task, tables.ddl("ranked")), timing
 
 
@@ -91,7 +91,6 @@ class RankTask:
     k: int
     batch_size: int
     memory_mib: int
-    with_seen: bool
     timing: Timing
     mask_history: bool = False
 
@@ -125,7 +124,8 @@ class RankTask:
 
     def seen(self, batch: pa.RecordBatch, users: "UserBatch") -> Csr | None:
         """What is left out for each user of the padded batch."""
-        listed = pad_to(ragged_lists(batch.column(tables.SEEN)), self.batch_size) if self.with_seen else None
+        with_seen = tables.SEEN in batch.schema.names
+        listed = pad_to(ragged_lists(batch.column(tables.SEEN)), self.batch_size) if with_seen else None
         if not self.mask_history:
             return listed
         in_history = from_padded(users.history.numpy())

@@ -39,13 +39,14 @@ def read_table(spark: "SparkSession", folder: Path) -> "DataFrame":
     return spark.read.parquet(literal(uri(folder)))
 
 
-def write_table(frame: "DataFrame", table: str, folder: Path) -> int:
+def write_table(frame: "DataFrame", table: str, folder: Path, rows_per_file: int = 0) -> int:
     """Write a frame as Parquet, with exactly the columns and types of its schema.
 
     Args:
         frame: has at least the table's columns; external ids keep their type.
         table: a key of `tables.SCHEMAS`.
         folder: must not exist.
+        rows_per_file: at most; 0 for one file per partition.
 
     Returns:
         Number of rows, from the Parquet footers.
@@ -58,7 +59,7 @@ def write_table(frame: "DataFrame", table: str, folder: Path) -> int:
     kinds = _types(frame.sparkSession, schema)
     columns = [F.col(name).cast(kinds[name]).alias(name) for name in tables.columns(table)]
     # A submitted session may limit the rows of a file; users whose events lie in two would be two users.
-    options = {"parquet.block.size": _ROW_GROUP_BYTES, "maxRecordsPerFile": 0}
+    options = {"parquet.block.size": _ROW_GROUP_BYTES, "maxRecordsPerFile": rows_per_file}
     frame.select(*columns).write.options(**options).parquet(uri(folder))
     if not any(folder.glob("*.parquet")):
         raise StageError(

@@ -25,11 +25,12 @@ from kdspark.spark.histories import read_histories
 from kdspark.spark.ids import extend_vocabulary
 from kdspark.spark.ingest import Ingested
 from kdspark.spark.io import read_table, training_files, uri, write_table
-from kdspark.spark.order import by_user, whole_users
+from kdspark.spark.order import by_user
 from kdspark.spark.side import Static, build_static
 from kdspark.spark.side_table import SideTable
 from kdspark.spark.sources import SourceFile, columns_of, read_source
 from kdspark.spark.split import check_split, split_events
+from kdspark.spark.user_files import laid_out
 from kdspark.stages.increment import LAYOUT, increment_of
 from kdspark.stages.inputs import LOG, SIDES, listed_files, read_logs, read_sides
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
@@ -206,14 +207,11 @@ class _Builder:
     def _write_features(self, static: dict[str, Static], splits: dict[str, int]) -> int:
         users, items = self._scratch("users"), self._scratch("items")
         behaviour = fit_behaviour(self._item_counts("train"), self.clock)
-        # Sequence models train from the users' table: a layout fixed by the data alone.
-        files = training_files(self.rows["user_ids"])
         for scope in _SCOPES:
             table = build_users(
                 self._scratch(f"histories_{scope}"), users, self.data.features.history_length, self.clock
             )
-            laid_out = whole_users(table, files).sortWithinPartitions(tables.USER_IDX)
-            self._write(laid_out, "users", f"users_{scope}")
+            self._write(laid_out(table, self.rows["user_ids"]), "users", f"users_{scope}")
             total = sum(splits[name] for name in splits_of(scope))
             table = build_items(self._item_counts(scope), items, total, behaviour, self.clock)
             self._write(table, "items", f"items_{scope}")

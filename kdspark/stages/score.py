@@ -1,5 +1,6 @@
 """score: the student's top-k list of every user, from every event before the night's end, staged as Parquet."""
 
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from kdspark.config import Config, ScoringConfig
 from kdspark.spark.histories import read_seen
 from kdspark.spark.io import count_rows, read_table, write_table
 from kdspark.spark.sources import SourceFile, list_files
+from kdspark.spark.user_files import write_beside
 from kdspark.stages import prepare, student
 from kdspark.stages.stage import Night, Outcome, Stage, Task
 from kdspark.workspace import read_json
@@ -62,42 +64,55 @@ def _build(task: Task, model: str) -> Outcome:
         counts_N = load_items(prepared / "items_full").n_events.numpy()
         end_us, folder = task.night.end_us, task.out / "rules"
         rules = compile_rules(spark, config.rules, files, prepared, counts_N, end_us, folder)
-    found = recommendations(spark, Prepared(prepared), bundle, config, rules)
+    scratch = task.out / "scratch"
+    found = recommendations(spark, Prepared(prepared), bundle, config, scratch, rules)
     version = str(read_json(bundle / "model.json")["sha256"])[:16]
     lists = found.withColumns(
         {tables.RUN_DATE: F.to_date(F.lit(task.night.date.isoformat())), tables.MODEL_VERSION: F.lit(version)}
     )
     if config.layout == "lists":
         some = lists.filter(F.size(tables.ITEMS) > 0)  # who has nothing left to see is in neither layout
-        written = write_table(some, "recommendation_lists", task.out / TABLE)
+        most = max(1, config.rows_per_file // config.k)
+        written = write_table(some, "recommendation_lists", task.out / TABLE, most)
     else:
-        written = write_table(as_rows(lists), TABLE, task.out / TABLE)
+        written = write_table(as_rows(lists), TABLE, task.out / TABLE, config.rows_per_file)
+    shutil.rmtree(scratch, ignore_errors=True)
     return Outcome(
         rows={TABLE: written, "users": count_rows(prepared / "users_full")}, facts={"model": model, "version": version}
     )
 
 
 def recommendations(
-    spark: "SparkSession", prepared: Prepared, bundle: Path, config: ScoringConfig, rules: ShippedRules | None = None
+    spark: "SparkSession",
+    prepared: Prepared,
+    bundle: Path,
+    config: ScoringConfig,
+    scratch: Path,
+    rules: ShippedRules | None = None,
 ) -> "DataFrame":
     """(user_id, items) of every user, as `recommend` returns them.
 
     Args:
         bundle: a serving bundle, to which a file with the items' ids is added.
+        scratch: folder for what the result reads beside the users' table; must outlive it.
     """
-    users = read_table(spark, prepared.users("full"))
-    n_users = count_rows(prepared.users("full"))
-    seen, in_history = _seen(spark, prepared, users) if config.exclude_seen else (None, False)
+    users = prepared.users("full")
+    n_users = count_rows(users)
+    seen, in_history = _seen(spark, prepared) if config.exclude_seen else (None, False)
+    frames = {"seen": seen, "rules": rules.by_user if rules else None}
+    beside = [write_beside(frame, users, scratch / name) for name, frame in frames.items() if frame is not None]
     ids = ship_ids(spark, prepared.folder / "item_ids", tables.ITEM_IDX, tables.ITEM_ID, bundle)
     files = -(-n_users * config.k // config.rows_per_file)
     tasks = max(1, files, min(spark.sparkContext.defaultParallelism, n_users // _USERS_PER_TASK))
-    return recommend(users, seen, bundle, ids, config.k, config.batch_size, config.memory_mib, tasks, in_history, rules)
+    sizes = config.k, config.batch_size, config.memory_mib, tasks
+    return recommend(spark, users, beside, bundle, ids, *sizes, in_history, rules.names if rules else None)
 
 
-def _seen(spark: "SparkSession", prepared: Prepared, users: "DataFrame") -> tuple["DataFrame | None", bool]:
+def _seen(spark: "SparkSession", prepared: Prepared) -> tuple["DataFrame | None", bool]:
     """What users saw, and whether all that a history names is to be added: few did more than it has places for."""
     if prepared.seen != prepared.interactions:  # a filter left out what they saw as well
         return seen_items(read_table(spark, prepared.seen)), False
+    users = read_table(spark, prepared.users("full"))
     found = users.agg(F.max(tables.N_EVENTS).alias("events"), F.max(F.size(tables.HISTORY)).alias("places")).first()
     assert found is not None
     if (found["events"] or 0) <= (found["places"] or 0):

@@ -3,6 +3,7 @@
 Legend: U users, N items, D dims.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,8 @@ from kdspark.models.closed_form import Factors
 from kdspark.models.storage import save_serving
 from kdspark.ranking.ragged import latest
 from kdspark.ranking.topk import top_k
-from kdspark.spark.io import uri
+from kdspark.spark.io import read_table, uri
+from kdspark.spark.user_files import laid_out
 from kdspark.stages.score import as_rows, recommendations
 
 if TYPE_CHECKING:
@@ -76,7 +78,10 @@ class Drawn:
         config = ScoringConfig(k=self.k)
 
         def score() -> object:
-            found = recommendations(self.spark, Prepared(self.folder), self.folder / "serving", config, rules)
+            scratch = self.folder / "scratch"
+            shutil.rmtree(scratch, ignore_errors=True)
+            prepared, bundle = Prepared(self.folder), self.folder / "serving"
+            found = recommendations(self.spark, prepared, bundle, config, scratch, rules)
             return as_rows(found).write.parquet(uri(self.folder / "lists"))
 
         return score
@@ -89,7 +94,7 @@ class Drawn:
         places = FeaturesConfig().history_length
         none = list_array(np.empty((shape.users, 0), np.float32), pa.float32())
         write(
-            folder / "users_full",
+            folder / "drawn_users",
             {
                 tables.USER_IDX: everyone,
                 tables.USER_ID: pa.array(everyone.astype(np.int64)),
@@ -100,6 +105,8 @@ class Drawn:
                 tables.VECTOR: none,
             },
         )
+        users = read_table(self.spark, folder / "drawn_users")
+        laid_out(users, shape.users).write.parquet(uri(folder / "users_full"))
         write(
             folder / "interactions",
             {

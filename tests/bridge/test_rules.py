@@ -19,6 +19,7 @@ from kdspark.models.batch import ItemTable
 from kdspark.models.closed_form import Factors
 from kdspark.models.storage import save_serving
 from kdspark.spark.sources import list_files
+from kdspark.spark.user_files import laid_out, write_beside
 
 USERS, ITEMS, KNOWN, K = 5, 12, 10, 4
 END = int(dt.datetime(2024, 3, 1, tzinfo=dt.timezone.utc).timestamp()) * 1_000_000
@@ -57,10 +58,13 @@ class Shop:
         rows = [(n, f"u{n}", [-1, 0 if n < 4 else -1], [], [], []) for n in range(USERS)]
         schema = "user_idx INT, user_id STRING, history ARRAY<INT>, codes ARRAY<INT>, numbers ARRAY<FLOAT>"
         users = self.spark.createDataFrame(rows, schema + ", vector ARRAY<FLOAT>")
-        listed = None
+        laid_out(users, USERS).write.parquet(str(out / "users"))
+        frames = {"by_user": shipped.by_user}
         if seen is not None:
-            listed = self.spark.createDataFrame(list(seen.items()), "user_idx INT, seen ARRAY<INT>")
-        found = recommend(users, listed, self.folder / "bundle", ids, k, 2, 16, 2, False, shipped)
+            frames["seen"] = self.spark.createDataFrame(list(seen.items()), "user_idx INT, seen ARRAY<INT>")
+        beside = [write_beside(frame, out / "users", out / name) for name, frame in frames.items() if frame]
+        sizes = k, 2, 16, 2, False
+        found = recommend(self.spark, out / "users", beside, self.folder / "bundle", ids, *sizes, shipped.names)
         sign = dict(zip(tables.REASONS, ["", "c", "b", "o", "f"], strict=True))
         return {
             row.user_id: [f"{item.item_id - 100}{sign[item.reason]}" for item in row["items"]]

@@ -1,0 +1,146 @@
+"""Passes over the users' table, file by file in Arrow, beside what else is known of these users; no row is shuffled.
+
+The table's files hold whole users by a hash (`order.whole_users`). What is to stand beside a user, which is narrow, is
+laid out by the same hash: so a file of users finds all of it in one other file, whose number it has. Wide rows go from
+the disk to where they are needed, and not through the JVM.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kdspark import tables
+from kdspark.errors import StageError
+from kdspark.spark.io import count_rows, training_files, uri
+from kdspark.spark.order import whole_users
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+Task = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+_NUMBER = re.compile(r"part-(\d+)-")  # of the partition that Spark wrote
+_USERS = 1 << 13  # read at once
+
+
+def laid_out(frame: "DataFrame", rows: int) -> "DataFrame":
+    """Rows of users in the layout of a users' table of so many rows, fixed by the data alone: models train from it."""
+    return whole_users(frame, training_files(rows)).sortWithinPartitions(tables.USER_IDX)
+
+
+def write_beside(frame: "DataFrame", users: Path, folder: Path) -> Path:
+    """Write what is to stand beside the rows of a users' table.
+
+    Args:
+        frame: user_idx and other columns, at most one row per user.
+        users: folder of the table, as `laid_out`.
+        folder: must not exist.
+
+    Returns:
+        `folder`.
+    """
+    laid_out(frame, count_rows(users)).write.parquet(uri(folder))
+    return folder
+
+
+def map_users(
+    spark: "SparkSession",
+    users: Path,
+    beside: Sequence[Path],
+    columns: Sequence[str],
+    task: Task,
+    schema: str,
+    tasks: int,
+) -> "DataFrame":
+    """What a task makes of the users' rows.
+
+    Args:
+        users: folder of a table as `laid_out`, which all executors see under this path, as they see `beside`.
+        beside: what `write_beside` wrote; null for users without a row there.
+        columns: of the users' table.
+        task: Arrow batches of these columns, followed by those of `beside`, to batches of `schema`.
+        tasks: at most; each takes some files.
+
+    Raises:
+        StageError: when computed: a row beside does not lie where its user does.
+    """
+    files = [_UserFile(str(path), _numbered(beside, number), list(columns)) for number, path in _parts(users).items()]
+
+    def build(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        numbers = (number for batch in batches for number in batch.column(0).to_pylist())
+        return task(rows for number in numbers for rows in files[number].rows())
+
+    return spark.range(0, len(files), 1, max(1, min(tasks, len(files)))).mapInArrow(build, schema)
+
+
+def _numbered(folders: Sequence[Path], number: int) -> list[tuple[str, str | None]]:
+    """For each folder any of its files, for the columns, and the file of this number if there is one."""
+    parts = [_parts(folder) for folder in folders]
+    return [(str(next(iter(part.values()))), str(part[number]) if number in part else None) for part in parts if part]
+
+
+def _parts(folder: Path) -> dict[int, Path]:
+    found = {}
+    for path in sorted(folder.glob("*.parquet")):
+        number = _NUMBER.match(path.name)
+        if number is None or int(number[1]) in found:
+            raise StageError(f"{path} is not a file as Spark names them.", "Delete the stage's folder; run it again.")
+        found[int(number[1])] = path
+    return found
+
+
+@dataclass(frozen=True)
+class _UserFile:
+    """A file of users, and the files beside it."""
+
+    path: str
+    beside: list[tuple[str, str | None]]
+    columns: list[str]
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        sides = [_Side(pq.read_schema(some), file) for some, file in self.beside]
+        names = [tables.USER_IDX, *(name for name in self.columns if name != tables.USER_IDX)]
+        for batch in pq.ParquetFile(self.path).iter_batches(_USERS, columns=names):
+            users = np.asarray(batch.column(tables.USER_IDX), np.int64)
+            found = [(name, column) for side in sides for name, column in side.of(users).items()]
+            columns = [*((name, batch.column(name)) for name in names), *found]
+            yield pa.RecordBatch.from_arrays([column for _, column in columns], [name for name, _ in columns])
+        for side, (_, file) in zip(sides, self.beside, strict=True):
+            if side.met != len(side.users):
+                raise StageError(
+                    f"{file}: {len(side.users) - side.met:,} users are not in {self.path}.",
+                    "The tables do not belong together: delete the stage's folder and run it again.",
+                )
+
+
+class _Side:
+    """One file beside, whole in memory: it is narrow.
+
+    Attributes:
+        users: of its rows, ascending.
+        met: how many have been asked for.
+    """
+
+    def __init__(self, schema: pa.Schema, path: str | None) -> None:
+        table = schema.empty_table() if path is None else pq.read_table(path)
+        self._table = table.sort_by(tables.USER_IDX).combine_chunks()
+        self.users = np.asarray(self._table.column(tables.USER_IDX), np.int64)
+        self.met = 0
+
+    def of(self, users: np.ndarray) -> dict[str, pa.Array]:  # type: ignore[type-arg]
+        """Its columns for some users, null for those who are not in it."""
+        places = np.minimum(np.searchsorted(self.users, users), max(0, len(self.users) - 1))
+        there = self.users[places] == users if len(self.users) else np.zeros(len(users), np.bool_)
+        self.met += int(there.sum())
+        rows = self._table.take(pa.array(places, mask=~there))
+        return {name: _one(rows.column(name)) for name in rows.column_names if name != tables.USER_IDX}
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
