@@ -56,7 +56,7 @@ MODEL_VERSION = "model_version"
 REASON_MODEL, REASON_COLD_START = "model", "cold_start"
 REASONS = (REASON_MODEL, REASON_COLD_START, "boosted", "over_cap", "backfill")
 SEEN = "seen"
-SEGMENTS, DENIED, GRANTED = "segments", "denied", "granted"  # of a user, see `spark.rule_users`
+RULE, RULE_VALUE = "rule", "rule_value"  # of a user, see `spark.rule_users`
 
 # evaluation
 MODEL = "model"

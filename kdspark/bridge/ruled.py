@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kdspark import tables
 from kdspark.bridge.arrow import user_batch
@@ -19,10 +18,11 @@ from kdspark.bridge.rules import load_rules
 from kdspark.bridge.scoring import RankTask, answer
 from kdspark.bridge.shipping import Shipped
 from kdspark.errors import ConfigError
-from kdspark.ranking.ragged import joined, pad_to
+from kdspark.ranking.ragged import Csr, joined
 from kdspark.ranking.ruled import Catalogue
 from kdspark.ranking.rules import Rules, Subjects, of_segments
 from kdspark.spark.lists import ragged_lists
+from kdspark.spark.rule_users import DENIED, GRANTED, SEGMENT
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,18 @@ class RuledTask:
         nothing = np.zeros(rows + 1, np.int64), np.empty(0, np.int64)
         seen = self.rank.seen(batch, users)
         left_out = nothing if seen is None else (seen[0][: rows + 1], seen[1])
-        if tables.SEGMENTS not in batch.schema.names:  # no rule is by user
+        if tables.RULE not in batch.schema.names:
             return Subjects(*of_segments(rules, nothing), left_out, nothing, np.zeros(rows, np.bool_))
-        segments, denied, granted = (batch.column(name) for name in (tables.SEGMENTS, tables.DENIED, tables.GRANTED))
-        left_out = joined(left_out, pad_to(ragged_lists(denied), rows))
-        limited_B = np.asarray(pc.is_valid(granted), np.bool_)
-        return Subjects(*of_segments(rules, ragged_lists(segments)), left_out, ragged_lists(granted), limited_B)
+        of_user, of_rule = (ragged_lists(batch.column(name)) for name in (tables.RULE_VALUE, tables.RULE))
+        segments, denied, granted = (_where(of_user, of_rule[1] == kind) for kind in (SEGMENT, DENIED, GRANTED))
+        limited_B = np.diff(granted[0]) > 0
+        return Subjects(*of_segments(rules, segments), joined(left_out, denied), granted, limited_B)
+
+
+def _where(csr: Csr, kept: npt.NDArray[np.bool_]) -> Csr:
+    """Some entries of lists."""
+    counts = np.concatenate([[0], np.cumsum(kept)])
+    return counts[csr[0]], csr[1][kept]
 
 
 def vectors_of(answers: Any) -> npt.NDArray[np.float32]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.bridge.arrow import compact_lists, rebatch, user_batch
@@ -75,12 +74,6 @@ def rank_users(
 
 
 INPUT = [tables.USER_IDX, tables.HISTORY, tables.CODES, tables.NUMBERS, tables.VECTOR]
-
-
-def seen_items(interactions: "DataFrame") -> "DataFrame":
-    """(user_idx, seen): the distinct items of each user, ascending."""
-    collected = F.sort_array(F.collect_set(tables.ITEM_IDX))
-    return interactions.groupBy(tables.USER_IDX).agg(collected.alias(tables.SEEN))
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,8 @@ def write_judged(
         marked.write.options(**{"compression": "snappy", "parquet.enable.dictionary": "false"}).parquet(uri(scratch))
     except (PySparkException, Py4JJavaError) as error:
         raise unreadable(source, error) from error
-    return frame.sparkSession.read.parquet(literal(uri(scratch)))
+    # what was written is known: no footer has to be read for it
+    return frame.sparkSession.read.schema(marked.schema).parquet(literal(uri(scratch)))
 
 
 def count_reasons(rows: "DataFrame") -> dict[str | None, int]:

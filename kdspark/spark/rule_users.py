@@ -1,4 +1,4 @@
-"""What rules say of single users, in one row each."""
+"""What rules say of single users, in rows of numbers."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -11,8 +11,10 @@ from kdspark import tables
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_KIND, _VALUE = "kind", "value"
-_KINDS = (tables.SEGMENTS, tables.DENIED, tables.GRANTED)
+SEGMENT, DENIED, GRANTED = range(3)
+"""Kinds of rows."""
+UNKNOWN = -1
+"""Stands for an item that is granted, and that the night does not know: the user has a list all the same."""
 
 
 def user_rules(
@@ -23,29 +25,26 @@ def user_rules(
     user_ids: "DataFrame",
     item_ids: "DataFrame",
 ) -> "DataFrame | None":
-    """(user_idx, segments ARRAY<INT>, denied ARRAY<INT>, granted ARRAY<INT>); None where no table is by user.
+    """(user_idx, rule, rule_value), any number of rows per user; None where no table is by user.
 
-    `segments` are places in `names`, others being of no interest; `denied` and `granted` are item_idx, and `granted` is
-    null where a user has no such list, and empty where none of its items is known.
+    The value is a place in `names` of a segment, or the item_idx of an item that is denied or granted.
 
     Args:
-        segments: (user_id, segment), and `denied`, `granted`: (user_id, item_id), as `read_rule` gives them.
+        segments: (user_id, segment), others than those in `names` being of no interest.
+        denied, granted: (user_id, item_id), as `read_rule` gives them.
         user_ids, item_ids: the tables of this name.
     """
-    lists = [(1, frame) for frame in denied] + ([(2, granted)] if granted is not None else [])
-    frames = [
-        frame.join(item_ids, tables.ITEM_ID, "left").select(tables.USER_ID, F.lit(kind), tables.ITEM_IDX)
-        for kind, frame in lists
-    ]
-    if segments is not None:
+    value = F.col(tables.ITEM_IDX)
+    frames = [frame.join(item_ids, tables.ITEM_ID).select(tables.USER_ID, F.lit(DENIED), value) for frame in denied]
+    if granted is not None:
+        named = granted.join(item_ids, tables.ITEM_ID, "left")
+        frames.append(named.select(tables.USER_ID, F.lit(GRANTED), F.coalesce(value, F.lit(UNKNOWN))))
+    if segments is not None and names:
         places = F.create_map(*(F.lit(part) for place, name in enumerate(names) for part in (name, place)))
-        place = places[F.col("segment")] if names else F.lit(None)
-        frames.append(segments.select(tables.USER_ID, F.lit(0), place.cast("int")))
+        place = places[F.col("segment")].cast("int")
+        wanted = segments.filter(F.col("segment").isin(*names))
+        frames.append(wanted.select(tables.USER_ID, F.lit(SEGMENT), place))
     if not frames:
         return None
-    rows = reduce(lambda one, other: one.union(other), frames).toDF(tables.USER_ID, _KIND, _VALUE)
-    sets = [F.collect_set(F.when(F.col(_KIND) == kind, F.col(_VALUE))) for kind in range(len(_KINDS))]
-    has_list = F.max(F.col(_KIND)) == _KINDS.index(tables.GRANTED)
-    sets[-1] = F.when(has_list, sets[-1])
-    named = [found.alias(name) for name, found in zip(_KINDS, sets, strict=True)]
-    return rows.join(user_ids, tables.USER_ID).groupBy(tables.USER_IDX).agg(*named)
+    rows = reduce(lambda one, other: one.union(other), frames).toDF(tables.USER_ID, tables.RULE, tables.RULE_VALUE)
+    return rows.join(user_ids, tables.USER_ID).select(tables.USER_IDX, tables.RULE, tables.RULE_VALUE)

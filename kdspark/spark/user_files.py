@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -38,7 +39,7 @@ def write_beside(frame: "DataFrame", users: Path, folder: Path) -> Path:
     """Write what is to stand beside the rows of a users' table.
 
     Args:
-        frame: user_idx and other columns, at most one row per user.
+        frame: user_idx and other columns, any number of rows per user.
         users: folder of the table, as `laid_out`.
         folder: must not exist.
 
@@ -62,7 +63,7 @@ def map_users(
 
     Args:
         users: folder of a table as `laid_out`, which all executors see under this path, as they see `beside`.
-        beside: what `write_beside` wrote; null for users without a row there.
+        beside: what `write_beside` wrote. Each column is one of lists, of a user's rows in any order.
         columns: of the users' table.
         task: Arrow batches of these columns, followed by those of `beside`, to batches of `schema`.
         tasks: at most; each takes some files.
@@ -124,23 +125,29 @@ class _Side:
 
     Attributes:
         users: of its rows, ascending.
-        met: how many have been asked for.
+        met: how many rows have been asked for.
     """
 
     def __init__(self, schema: pa.Schema, path: str | None) -> None:
         table = schema.empty_table() if path is None else pq.read_table(path)
-        self._table = table.sort_by(tables.USER_IDX).combine_chunks()
-        self.users = np.asarray(self._table.column(tables.USER_IDX), np.int64)
+        table = table.sort_by(tables.USER_IDX)
+        self.users = np.asarray(table.column(tables.USER_IDX), np.int64)
+        names = [name for name in schema.names if name != tables.USER_IDX]
+        self._columns = {name: pa.concat_arrays(table.column(name).chunks) for name in names if table.num_rows}
+        self._types = {name: schema.field(name).type for name in names}
         self.met = 0
 
-    def of(self, users: np.ndarray) -> dict[str, pa.Array]:  # type: ignore[type-arg]
-        """Its columns for some users, null for those who are not in it."""
-        places = np.minimum(np.searchsorted(self.users, users), max(0, len(self.users) - 1))
-        there = self.users[places] == users if len(self.users) else np.zeros(len(users), np.bool_)
-        self.met += int(there.sum())
-        rows = self._table.take(pa.array(places, mask=~there))
-        return {name: _one(rows.column(name)) for name in rows.column_names if name != tables.USER_IDX}
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    def of(self, users: npt.NDArray[np.int64]) -> dict[str, pa.Array]:
+        """Its columns for some users."""
+        starts, stops = (np.searchsorted(self.users, users, side) for side in ("left", "right"))
+        lengths = stops - starts
+        ends = np.cumsum(lengths)
+        self.met += int(lengths.sum())
+        offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
+        places = pa.array(np.arange(lengths.sum()) + np.repeat(starts - (ends - lengths), lengths))
+        return {
+            name: pa.ListArray.from_arrays(
+                offsets, self._columns[name].take(places) if self._columns else pa.array([], kind)
+            )
+            for name, kind in self._types.items()
+        }

@@ -12,7 +12,6 @@ from kdspark.bridge.items import load_items, serving_bundle
 from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.recommending import recommend
 from kdspark.bridge.rules import ShippedRules, compile_rules
-from kdspark.bridge.scoring import seen_items
 from kdspark.bridge.shipping import ship_ids
 from kdspark.config import Config, ScoringConfig
 from kdspark.spark.histories import read_seen
@@ -109,15 +108,17 @@ def recommendations(
 
 
 def _seen(spark: "SparkSession", prepared: Prepared) -> tuple["DataFrame | None", bool]:
-    """What users saw, and whether all that a history names is to be added: few did more than it has places for."""
+    """(user_idx, seen INT), what users saw, and whether what histories name is to be added: few did more than fits."""
     if prepared.seen != prepared.interactions:  # a filter left out what they saw as well
-        return seen_items(read_table(spark, prepared.seen)), False
+        pairs = read_table(spark, prepared.seen)
+        return pairs.select(tables.USER_IDX, F.col(tables.ITEM_IDX).alias(tables.SEEN)), False
     users = read_table(spark, prepared.users("full"))
     found = users.agg(F.max(tables.N_EVENTS).alias("events"), F.max(F.size(tables.HISTORY)).alias("places")).first()
     assert found is not None
     if (found["events"] or 0) <= (found["places"] or 0):
         return None, True
-    return read_seen(spark, prepared.interactions, beyond=found["places"]), True
+    seen = read_seen(spark, prepared.interactions, beyond=found["places"])
+    return seen.select(tables.USER_IDX, F.explode(tables.SEEN).alias(tables.SEEN)), True
 
 
 def as_rows(lists: "DataFrame") -> "DataFrame":

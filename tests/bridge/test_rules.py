@@ -61,7 +61,9 @@ class Shop:
         laid_out(users, USERS).write.parquet(str(out / "users"))
         frames = {"by_user": shipped.by_user}
         if seen is not None:
-            frames["seen"] = self.spark.createDataFrame(list(seen.items()), "user_idx INT, seen ARRAY<INT>")
+            frames["seen"] = self.spark.createDataFrame(
+                [(user, item) for user, items in seen.items() for item in items], "user_idx INT, seen INT"
+            )
         beside = [write_beside(frame, out / "users", out / name) for name, frame in frames.items() if frame]
         sizes = k, 2, 16, 2, False
         found = recommend(self.spark, out / "users", beside, self.folder / "bundle", ids, *sizes, shipped.names)

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.bridge.labels import label_examples
 from kdspark.bridge.recommending import recommend
-from kdspark.bridge.scoring import rank_users, seen_items
+from kdspark.bridge.scoring import rank_users
 from kdspark.bridge.shipping import ship_ids
 from kdspark.config import SoftLabelsConfig, TransformerConfig
 from kdspark.models.batch import FeatureSizes, ItemTable, UserBatch
@@ -69,9 +70,13 @@ def brute_force(model: Recommender, k: int) -> list[list[int]]:
     return lists
 
 
+def pairs(spark: SparkSession) -> DataFrame:
+    seen = [(u, int(item)) for u in range(N_USERS) for item in HISTORIES[u] if item >= 0]
+    return spark.createDataFrame(seen, "user_idx INT, seen INT")
+
+
 def seen(spark: SparkSession) -> DataFrame:
-    pairs = [(u, int(item)) for u in range(N_USERS) for item in HISTORIES[u] if item >= 0]
-    return seen_items(spark.createDataFrame(pairs, "user_idx INT, item_idx INT"))
+    return pairs(spark).groupBy("user_idx").agg(F.collect_set("seen").alias("seen"))
 
 
 @pytest.mark.parametrize(("partitions", "batch_size"), [(1, 64), (3, 7), (5, 1)])
@@ -96,7 +101,7 @@ def test_recommendations_are_the_lists_in_external_ids(
     vocabulary.orderBy("item_idx", ascending=False).write.parquet(str(tmp_path / "item_ids"))
     ids = ship_ids(spark, tmp_path / "item_ids", "item_idx", "item_id", tmp_path)
     # what histories hold need not be listed as well
-    listed = seen(spark).filter("user_idx % 3 = 0") if mask_history else seen(spark)
+    listed = pairs(spark).filter("user_idx % 3 = 0") if mask_history else pairs(spark)
     laid_out(users, N_USERS).write.parquet(str(tmp_path / "users"))
     beside = [write_beside(listed, tmp_path / "users", tmp_path / "seen")]
     found = recommend(spark, tmp_path / "users", beside, bundle, ids, 5, 7, 16, tasks, mask_history)
@@ -118,7 +123,7 @@ def test_nothing_is_shuffled(spark: SparkSession, bundle: Path, tmp_path: Path) 
     ids = ship_ids(spark, tmp_path / "ids", "item_idx", "item_id", tmp_path)
     users = frame(spark, 2).selectExpr("*", "concat('u', user_idx) AS user_id")
     laid_out(users, N_USERS).write.parquet(str(tmp_path / "users"))
-    beside = [write_beside(seen(spark), tmp_path / "users", tmp_path / "seen")]
+    beside = [write_beside(pairs(spark), tmp_path / "users", tmp_path / "seen")]
     found = as_rows(recommend(spark, tmp_path / "users", beside, bundle, ids, 5, 7, 16, 3, False))
     plan = found._jdf.queryExecution().executedPlan().toString()  # type: ignore[operator]
     assert not set(re.findall(r"Exchange|Join|Sort", plan))

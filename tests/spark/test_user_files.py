@@ -20,8 +20,8 @@ def as_they_are(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     yield from batches
 
 
-def listed(spark: SparkSession, users: list[int], name: str) -> DataFrame:
-    return spark.createDataFrame([(user, [user, user]) for user in users], f"user_idx INT, {name} ARRAY<INT>")
+def twice(spark: SparkSession, users: list[int], column: str) -> DataFrame:
+    return spark.createDataFrame([(user, user) for user in [*users, *users]], f"user_idx INT, {column} INT")
 
 
 @pytest.fixture
@@ -35,23 +35,23 @@ def users(spark: SparkSession, tmp_path: Path) -> Path:
 def test_what_stands_beside_meets_its_user(
     spark: SparkSession, users: Path, tmp_path: Path, tasks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    odd = write_beside(listed(spark, list(range(1, USERS, 2)), "odd"), users, tmp_path / "odd")
-    few = write_beside(listed(spark, [5], "few"), users, tmp_path / "few")
+    odd = write_beside(twice(spark, list(range(1, USERS, 2)), "odd"), users, tmp_path / "odd")
+    few = write_beside(twice(spark, [5], "few"), users, tmp_path / "few")
     found = map_users(spark, users, [odd, few], ["name"], as_they_are, SCHEMA, tasks)
     assert found.rdd.getNumPartitions() == min(tasks, len(list(users.glob("*.parquet"))))
     assert {tuple(row) for row in found.toPandas().astype(str).itertuples(index=False)} == {
-        (str(n), f"u{n}", f"[{n} {n}]" if n % 2 else "None", "[5 5]" if n == 5 else "None") for n in range(USERS)
+        (str(n), f"u{n}", f"[{n} {n}]" if n % 2 else "[]", "[5 5]" if n == 5 else "[]") for n in range(USERS)
     }
 
 
 def test_nobody_beside(spark: SparkSession, users: Path, tmp_path: Path) -> None:
-    nobody = write_beside(listed(spark, [0], "odd").limit(0), users, tmp_path / "odd")
+    nobody = write_beside(twice(spark, [0], "odd").limit(0), users, tmp_path / "odd")
     found = map_users(spark, users, [nobody], ["name"], as_they_are, "user_idx INT, name STRING, odd ARRAY<INT>", 2)
-    assert [row.odd for row in found.collect()] == [None] * USERS
+    assert [row.odd for row in found.collect()] == [[]] * USERS
 
 
 def test_rows_that_lie_elsewhere_are_refused(spark: SparkSession, users: Path, tmp_path: Path) -> None:
-    odd = listed(spark, list(range(USERS)), "odd")
+    odd = twice(spark, list(range(USERS)), "odd")
     odd.repartition(8, "user_idx").write.parquet(str(tmp_path / "odd"))  # by another hash
     found = map_users(spark, users, [tmp_path / "odd"], [], as_they_are, "user_idx INT, odd ARRAY<INT>", 2)
     with pytest.raises(StageError, match="users are not in"), worker_errors():
