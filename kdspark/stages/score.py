@@ -113,11 +113,11 @@ def _seen(spark: "SparkSession", prepared: Prepared) -> tuple["DataFrame | None"
         pairs = read_table(spark, prepared.seen)
         return pairs.select(tables.USER_IDX, F.col(tables.ITEM_IDX).alias(tables.SEEN)), False
     users = read_table(spark, prepared.users("full"))
-    found = users.agg(F.max(tables.N_EVENTS).alias("events"), F.max(F.size(tables.HISTORY)).alias("places")).first()
-    assert found is not None
-    if (found["events"] or 0) <= (found["places"] or 0):
+    most = users.agg(F.max(tables.N_EVENTS).alias("events")).first()
+    one = users.select(F.size(tables.HISTORY).alias("places")).first()  # as many for all
+    if most is None or one is None or (most["events"] or 0) <= one["places"]:
         return None, True
-    seen = read_seen(spark, prepared.interactions, beyond=found["places"])
+    seen = read_seen(spark, prepared.interactions, beyond=one["places"])
     return seen.select(tables.USER_IDX, F.explode(tables.SEEN).alias(tables.SEEN)), True
 
 

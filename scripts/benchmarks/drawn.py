@@ -6,6 +6,7 @@ Legend: U users, N items, D dims.
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,17 +115,23 @@ class Drawn:
                 tables.ITEM_IDX: self.seen,
                 tables.SPLIT: pa.array(np.repeat(tables.TRAIN, len(self.seen))),
             },
-            files=1,  # whole users
+            files=-(-len(self.seen) // 1_000_000),
+            starts=self.indptr,  # whole users
         )
         write(folder / "user_ids", {tables.USER_IDX: everyone, tables.USER_ID: pa.array(everyone.astype(np.int64))})
         items = np.arange(shape.items, dtype=np.int32)
         write(folder / "item_ids", {tables.ITEM_IDX: items, tables.ITEM_ID: pa.array(items.astype(np.int64))})
 
 
-def write(folder: Path, columns: dict[str, Any], files: int = 4) -> None:
-    """A table in so many files."""
+def write(folder: Path, columns: dict[str, Any], files: int = 4, starts: npt.NDArray[np.int64] | None = None) -> None:
+    """A table in so many files.
+
+    Args:
+        starts: rows at which files may begin, and the end; None: any.
+    """
     folder.mkdir(parents=True)
     table = pa.table(columns)
-    step = -(-table.num_rows // files)
-    for number in range(files):
-        pq.write_table(table.slice(number * step, step), folder / f"part-{number}.parquet", row_group_size=100_000)
+    starts = np.arange(table.num_rows + 1) if starts is None else starts
+    bounds = starts[np.linspace(0, len(starts) - 1, files + 1).astype(int)]
+    for number, (start, stop) in enumerate(pairwise(bounds)):
+        pq.write_table(table.slice(start, stop - start), folder / f"part-{number}.parquet", row_group_size=100_000)
