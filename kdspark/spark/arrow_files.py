@@ -17,6 +17,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from kdspark import tables
 from kdspark.errors import StageError
+from kdspark.spark.workers import keep_zip_directories
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -49,6 +50,7 @@ def write_from_workers(
     place = str(folder.absolute())
 
     def write(batches: Batches) -> Iterator[pa.RecordBatch]:
+        keep_zip_directories()
         context = TaskContext.get()
         assert context is not None
         name = f".{context.partitionId():05d}-{uuid.uuid4().hex}"  # of this attempt alone
@@ -81,7 +83,8 @@ def _write(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path) -> 
     path.parent.mkdir(parents=True, exist_ok=True)  # a folder that is not shared is found out by the driver
     group = max(1, _GROUP_BYTES // (_BYTES * _width(first)))
     held, rows, written = [first], int(first.num_rows), 0
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    # A history repeats most of the one before it, which zstd sees in plain values and not in packed dictionary codes.
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False) as writer:
 
         def write_group(table: pa.Table) -> None:  # in one piece: where batches end, pages would end, too
             writer.write_table(table.combine_chunks().cast(schema), row_group_size=group)
