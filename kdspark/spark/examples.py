@@ -8,34 +8,33 @@ from kdspark import tables
 from kdspark.config import ExamplesConfig
 from kdspark.spark.features import padded
 from kdspark.spark.order import whole_users
+from kdspark.spark.positions import Positions
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
-_SEQUENCE, _COUNT, _FIRST = "sequence", "n", "first"
-_FEATURES = (tables.CODES, tables.NUMBERS, tables.VECTOR)
+    from pyspark.sql import DataFrame
 
 
-def reach_of(config: ExamplesConfig) -> int:
-    """How many of a user's latest items its examples are made of, at most, so that no user costs more than another."""
-    return config.history_length + (config.max_positions if config.kind == "next_item" else config.max_targets)
+def positions_of(config: ExamplesConfig) -> Positions:
+    """The positions that a configuration asks for."""
+    most = config.max_positions if config.kind == "next_item" else None
+    return Positions(most, config.history_length, config.max_targets)
 
 
-def build_examples(histories: "DataFrame", users: "DataFrame", config: ExamplesConfig, files: int) -> "DataFrame":
-    """Table "examples" of a scope: partitions of whole users, in order of user_idx and position.
+def sequences_of(histories: "DataFrame", users: "DataFrame", files: int) -> "DataFrame":
+    """What the examples of a scope are made of: so many partitions of whole users, in order of user_idx.
 
     Users are shuffled and sorted before their positions are, which are many and wide.
 
     Args:
-        histories: `read_histories` of the scope, `reach_of(config)` long.
+        histories: `read_histories` of the scope, `reach` of `positions_of` long.
         users: table "users" of the scope, for the user features.
-        config: kind, lengths and caps.
-        files: number of partitions.
+
+    Returns:
+        What `Positions.rows` takes.
     """
-    features = users.select(tables.USER_IDX, *_FEATURES)
-    joined = _sequences(histories).join(features, tables.USER_IDX)
-    sequences = whole_users(joined, files).sortWithinPartitions(tables.USER_IDX)
-    return _next_item(sequences, config) if config.kind == "next_item" else _set(sequences, config)
+    features = users.select(tables.USER_IDX, tables.CODES, tables.NUMBERS, tables.VECTOR)
+    known = histories.select(tables.USER_IDX, tables.N_EVENTS, tables.HISTORY)
+    return whole_users(known.join(features, tables.USER_IDX), files).sortWithinPartitions(tables.USER_IDX)
 
 
 def scoring_inputs(users: "DataFrame", max_targets: int, copies: int) -> "DataFrame":
@@ -62,55 +61,3 @@ def scoring_inputs(users: "DataFrame", max_targets: int, copies: int) -> "DataFr
 def widened(rows: "DataFrame", history_length: int) -> "DataFrame":
     """Rows of table "examples" with histories padded to so many places."""
     return rows.withColumn(tables.HISTORY, padded(F.col(tables.HISTORY), history_length))
-
-
-def _sequences(histories: "DataFrame") -> "DataFrame":
-    """(user_idx, sequence, n, first): the latest items, oldest first; n events in all, `first` of them cut."""
-    reach = F.size(tables.HISTORY)
-    there = F.least(F.col(tables.N_EVENTS), reach)
-    items = F.slice(tables.HISTORY, reach - there + 1, there)
-    return histories.select(
-        tables.USER_IDX,
-        items.alias(_SEQUENCE),
-        F.col(tables.N_EVENTS).alias(_COUNT),
-        (F.col(tables.N_EVENTS) - there).alias(_FIRST),
-    )
-
-
-def _next_item(sequences: "DataFrame", config: ExamplesConfig) -> "DataFrame":
-    """One row per position p >= 1, the latest `max_positions`: items before p -> the next `max_targets` from p on."""
-    start = F.greatest(F.lit(1), F.col(_COUNT) - config.max_positions)
-    positions = F.explode(F.sequence(start, F.col(_COUNT) - 1)).alias(tables.POSITION)
-    rows = sequences.filter(F.col(_COUNT) >= 2).select("*", positions)
-    place = F.col(tables.POSITION) - F.col(_FIRST)  # 0-based, within the part that was kept
-    length = F.least(place, F.lit(config.history_length))
-    history = F.slice(_SEQUENCE, place - length + 1, length)
-    targets = F.slice(_SEQUENCE, place + 1, F.lit(config.max_targets))
-    return rows.select(
-        tables.USER_IDX,
-        tables.POSITION,
-        padded(history, config.history_length).alias(tables.HISTORY),
-        _padded_right(targets, config.max_targets).alias(tables.TARGETS),
-        *_FEATURES,
-    )
-
-
-def _set(sequences: "DataFrame", config: ExamplesConfig) -> "DataFrame":
-    """One row per user: the latest items are both what is known and what is to be found."""
-    history = F.slice(_SEQUENCE, _from_end(config.history_length), F.lit(config.history_length))
-    targets = F.slice(_SEQUENCE, _from_end(config.max_targets), F.lit(config.max_targets))
-    return sequences.select(
-        tables.USER_IDX,
-        F.lit(0).alias(tables.POSITION),
-        padded(history, config.history_length).alias(tables.HISTORY),
-        _padded_right(targets, config.max_targets).alias(tables.TARGETS),
-        *_FEATURES,
-    )
-
-
-def _from_end(length: int) -> "Column":
-    return F.greatest(F.lit(1), F.size(_SEQUENCE) - length + 1)
-
-
-def _padded_right(items: "Column", length: int) -> "Column":
-    return F.concat(items, F.array_repeat(F.lit(tables.PAD), F.lit(length) - F.size(items)))

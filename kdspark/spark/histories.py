@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kdspark import tables
+from kdspark.spark.workers import keep_zip_directories
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -66,6 +67,7 @@ def _file_by_file(
     paths = [str(path) for path in sorted(folder.glob("*.parquet"))]
 
     def build(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        keep_zip_directories()
         for batch in batches:
             for file in batch.column(0).to_pylist():
                 yield from read(paths[file])

@@ -23,7 +23,12 @@ BAD_ROW = (tables.SOURCE_FILE, tables.REASON, tables.RAW_ROW)
 
 
 def write_judged(
-    frame: "DataFrame", values: "list[Column]", reason: "Column", source: SourceConfig, scratch: Path
+    frame: "DataFrame",
+    values: "list[Column]",
+    reason: "Column",
+    source: SourceConfig,
+    scratch: Path,
+    all_files: bool = False,
 ) -> "DataFrame":
     """Read the files behind a frame once: every row's values and what is wrong with it, on disk.
 
@@ -32,9 +37,11 @@ def write_judged(
         values: the columns to keep.
         reason: text, or null for a good row.
         scratch: folder for the rows; must outlive the result.
+        all_files: whether good rows have a source file, too.
 
     Returns:
-        (values, reason, source_file, raw_row).
+        (values, reason, source_file, raw_row); of good rows the last is null, and so is the last but one, if not
+        `all_files`.
 
     Raises:
         InputError: a file is damaged.
@@ -43,11 +50,12 @@ def write_judged(
     if CORRUPT in frame.columns:
         text = F.coalesce(F.col(CORRUPT), text)
         reason = F.coalesce(F.when(F.col(CORRUPT).isNotNull(), MALFORMED), reason)
+    bad, file = reason.isNotNull(), F.input_file_name()
     marked = frame.select(
         *values,
         reason.alias(tables.REASON),
-        F.input_file_name().alias(tables.SOURCE_FILE),
-        F.when(reason.isNotNull(), text).alias(tables.RAW_ROW),  # only bad rows pay for their text
+        (file if all_files else F.when(bad, file)).alias(tables.SOURCE_FILE),
+        F.when(bad, text).alias(tables.RAW_ROW),  # only bad rows pay for their text, and for the name of their file
     )
     try:
         # Read back a few times and then removed: looking for repeated ids would cost more than it saves.

@@ -79,7 +79,7 @@ def read_side(
     row = F.struct(F.lit(0).alias("v"), *[quoted(name).alias(f"v{index}") for index, name in enumerate(features)])
     values = [quoted(side.id).try_cast(id_type).alias(id_name), row.alias(_ROW)]
     problem = id_problem(side.id, frame.schema[side.id].dataType, id_type, kind)
-    judged = write_judged(frame, values, problem, side, scratch)
+    judged = write_judged(frame, values, problem, side, scratch, all_files=True)
     counts = _judge(judged, side, id_type, max_bad_fraction)
     good = judged.filter(F.col(tables.REASON).isNull())
     named = [F.col(_ROW)[f"v{index}"].alias(name) for index, name in enumerate(features)]

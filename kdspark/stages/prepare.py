@@ -18,7 +18,8 @@ from kdspark import tables
 from kdspark.bridge.prepared import FEATURES_FILE, splits_of
 from kdspark.config import Config
 from kdspark.errors import ConfigError, StageError
-from kdspark.spark.examples import build_examples, reach_of
+from kdspark.spark.arrow_files import write_from_workers
+from kdspark.spark.examples import positions_of, sequences_of
 from kdspark.spark.features import Clock, build_items, build_users, count_items, fit_behaviour, item_counts
 from kdspark.spark.filters import can_drop, deduplicate, drop_rare, drops_rare, heavy_enough
 from kdspark.spark.histories import read_histories
@@ -221,12 +222,11 @@ class _Builder:
         return self._table("items_train").filter(F.col(tables.N_EVENTS) > 0).count()
 
     def _write_examples(self, scope: Scope) -> None:
-        config = self.data.examples
-        most = config.max_positions if config.kind == "next_item" else 1
-        files = training_files(min(self.rows["interactions"], self.rows["user_ids"] * most))
-        histories = read_histories(self.spark, self.out / "interactions", splits_of(scope), reach_of(config))
-        examples = build_examples(histories, self._table(f"users_{scope}"), config, files)
-        self._write(examples, "examples", f"examples_{scope}")
+        positions, name = positions_of(self.data.examples), f"examples_{scope}"
+        files = training_files(min(self.rows["interactions"], self.rows["user_ids"] * (positions.most or 1)))
+        histories = read_histories(self.spark, self.out / "interactions", splits_of(scope), positions.reach)
+        sequences = sequences_of(histories, self._table(f"users_{scope}"), files)
+        self.rows[name] = write_from_workers(sequences, "examples", self.out / name, positions.rows)
 
     def _describe_features(self, static: dict[str, Static]) -> None:
         def sizes(side: Static, behavioural: int) -> dict[str, int]:

@@ -5,9 +5,9 @@ import pytest
 from kdspark import tables
 from kdspark.config import ExamplesConfig
 from kdspark.spark.earlier import EARLIER, with_earlier
-from kdspark.spark.examples import build_examples, reach_of, widened
+from kdspark.spark.examples import positions_of, widened
 from tests.spark.logs import Written, events, tie_hashes
-from tests.spark.test_examples import users
+from tests.spark.test_examples import examples_of, users
 
 LENGTH = 3
 LOGS = {user: [(user, (7 * n + user) % 23, n // 2) for n in range(count)] for user, count in enumerate((1, 3, 4, 9))}
@@ -24,8 +24,8 @@ def test_history_and_what_it_leaves_out_are_all_that_a_user_did(spark, tmp_path,
     counts = spark.createDataFrame([(u, len(log)) for u, log in LOGS.items()], f"{tables.USER_IDX} INT, n_events INT")
     log, features = events(spark, rows, 3), users(spark, 4).join(counts, tables.USER_IDX)
     config = ExamplesConfig(kind=kind, history_length=LENGTH)
-    histories = Written(spark, tmp_path).histories(rows, reach_of(config))
-    examples = build_examples(histories, features, config, 3)
+    histories = Written(spark, tmp_path).histories(rows, positions_of(config).reach)
+    examples = examples_of(histories, features, config, 3)
 
     found = with_earlier(widened(examples, wide), log, features, LENGTH, kind).collect()
     assert found

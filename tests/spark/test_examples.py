@@ -4,7 +4,7 @@ import pytest
 
 from kdspark import tables
 from kdspark.config import ExamplesConfig
-from kdspark.spark.examples import build_examples, reach_of, scoring_inputs, widened
+from kdspark.spark.examples import positions_of, scoring_inputs, sequences_of, widened
 from tests.spark.logs import Written, tie_hashes
 
 PAD = tables.PAD
@@ -17,6 +17,11 @@ def users(spark, n):
         f"{tables.USER_IDX} INT, {tables.CODES} ARRAY<INT>, {tables.NUMBERS} ARRAY<FLOAT>, {tables.VECTOR} ARRAY<FLOAT>"
     )
     return spark.createDataFrame(rows, schema)
+
+
+def examples_of(histories, users, config, files):
+    sequences = sequences_of(histories, users, files)
+    return sequences.mapInArrow(positions_of(config).rows, tables.ddl("examples"))
 
 
 def found(frame):
@@ -36,7 +41,7 @@ def build(spark, tmp_path):
     written = Written(spark, tmp_path)
 
     def build(rows, users, config, files=3):
-        return build_examples(written.histories(rows, reach_of(config), files), users, config, files)
+        return examples_of(written.histories(rows, positions_of(config).reach, files), users, config, files)
 
     return build
 

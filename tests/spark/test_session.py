@@ -104,12 +104,22 @@ def test_local_defaults_precede_the_users_options_and_are_added_once(unset, tmp_
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf/log4j2.properties.template").touch()
     unset.setenv("SPARK_SUBMIT_OPTS", "-Dmine=1")
-    ours, mine = local_options().split()
-    assert (ours.split("=")[0], mine) == ("-Dlog4j2.configurationFile", "-Dmine=1")
-    file = Path(ours.split("=file://")[1])
+    logs, collector, mine = local_options().split()
+    assert (logs.split("=")[0], collector, mine) == ("-Dlog4j2.configurationFile", "-XX:+UseParallelGC", "-Dmine=1")
+    file = Path(logs.split("=file://")[1])
     assert file.is_file()
-    assert local_options() == f"{ours} {mine}"
+    assert local_options() == f"{logs} {collector} {mine}"
     assert os.environ["SPARK_LOCAL_IP"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("variable", ["SPARK_SUBMIT_OPTS", "JDK_JAVA_OPTIONS", "PYSPARK_SUBMIT_ARGS", "file"])
+def test_a_collector_that_the_user_named_is_the_only_one(unset, tmp_path, variable):
+    if variable == "file":
+        (tmp_path / "spark-defaults.conf").write_text("spark.driver.extraJavaOptions -XX:+UseZGC\n")
+        unset.setenv("SPARK_CONF_DIR", str(tmp_path))
+    else:
+        unset.setenv(variable, "-XX:+UseZGC -Dmine=1")
+    assert "UseParallelGC" not in local_options()
 
 
 @pytest.mark.parametrize(
@@ -123,5 +133,5 @@ def test_what_the_user_set_stays(unset, tmp_path, variable):
     else:
         unset.setenv(variable, "-Dlog4j.configurationFile=own.xml")
     before = os.environ.get("SPARK_SUBMIT_OPTS", "")
-    assert local_options() == before
+    assert local_options() == f"-XX:+UseParallelGC {before}".strip()
     assert os.environ["SPARK_LOCAL_IP"] == "192.0.2.1"
