@@ -4,8 +4,9 @@ For benchmarks in which only the cost counts.
 """
 
 import json
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +20,26 @@ from kdspark.models.batch import FeatureSizes, ItemTable
 from kdspark.models.build import build_model
 from kdspark.models.storage import save_serving
 from kdspark.ranking.ragged import latest
+from kdspark.spark.io import read_table, uri
+from kdspark.spark.user_files import laid_out
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 _SEEN, _HEAVY_SEEN, _HEAVY = 50, 150, 50  # items; of every so many users the first has more than a history holds
 _USERS_PER_FILE = 25_000
+_UNORDERED = "drawn"
 
 
-def draw_prepared(folder: Path, users: int, items: int) -> None:
+def draw_prepared(spark: "SparkSession", folder: Path, users: int, items: int) -> None:
     """Tables users_train and users_full (the same), interactions and item_ids, and what manifests say of them."""
-    generator = np.random.default_rng(0)
-    for number, first in enumerate(range(0, users, _USERS_PER_FILE)):
-        _write_users(
-            folder, number, np.arange(first, min(first + _USERS_PER_FILE, users), dtype=np.int32), items, generator
-        )
+    generator, step = np.random.default_rng(0), _USERS_PER_FILE
+    for number, first in enumerate(range(0, users, step)):
+        some = np.arange(first, min(first + step, users), dtype=np.int32)
+        _write_users(folder, number, some, items, generator)
+    for scope in ("train", "full"):
+        laid_out(read_table(spark, folder / _UNORDERED), users).write.parquet(uri(folder / f"users_{scope}"))
+    shutil.rmtree(folder / _UNORDERED)
     everything = np.arange(items, dtype=np.int32)
     _write(folder / "item_ids", 0, {tables.ITEM_IDX: everything, tables.ITEM_ID: everything.astype(np.int64)})
     (folder / "manifest.json").write_text(json.dumps({"rows": {"users_train": users}, "facts": {}}))
@@ -59,8 +68,7 @@ def _write_users(
         tables.NUMBERS: none,
         tables.VECTOR: none,
     }
-    for scope in ("train", "full"):
-        _write(folder / f"users_{scope}", number, columns)
+    _write(folder / _UNORDERED, number, columns)
     events = {
         tables.USER_IDX: np.repeat(users, counts),
         tables.ITEM_IDX: seen,

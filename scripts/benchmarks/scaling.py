@@ -107,8 +107,12 @@ def _ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 def _measured(work: Callable[[], None]) -> dict[str, float]:
     """In a process of its own, since what one has taken another must not be blamed for."""
+    return _apart(partial(_measure, work))
+
+
+def _apart(work: Callable[[], Any]) -> Any:
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(_measure, work).result()
+        return pool.submit(work).result()
 
 
 def _measure(work: Callable[[], None]) -> dict[str, float]:
@@ -135,9 +139,13 @@ def _prepare(log: Path, root: Path) -> None:
 def _drawn(out: Path, users: int, items: int) -> Path:
     folder = out / "drawn" / str(users)
     if not folder.exists():
-        draw_prepared(folder / "prepared", users, items)
-        draw_bundle(folder / teacher.SERVING, items, DIM)
+        _apart(partial(_draw, folder, users, items))
     return folder
+
+
+def _draw(folder: Path, users: int, items: int) -> None:
+    draw_prepared(build_session(SparkConfig(settings=_SETTINGS), NAME), folder / "prepared", users, items)
+    draw_bundle(folder / teacher.SERVING, items, DIM)
 
 
 def _labels(out: Path, users: int, items: int, scale: int) -> Callable[[], None]:
@@ -174,7 +182,7 @@ def _recommend(folder: Path) -> None:
     """The scoring stage's own functions."""
     written = folder / "lists"
     shutil.rmtree(written, ignore_errors=True)
-    spark = build_session(SparkConfig(settings=_SETTINGS), NAME)
-    found = recommendations(spark, Prepared(folder / "prepared"), folder / teacher.SERVING, ScoringConfig())
-    as_rows(found).write.parquet(uri(written))
+    spark, prepared = build_session(SparkConfig(settings=_SETTINGS), NAME), Prepared(folder / "prepared")
+    found = recommendations(spark, prepared, folder / teacher.SERVING, ScoringConfig(), written / "scratch")
+    as_rows(found).write.parquet(uri(written / "rows"))
     shutil.rmtree(written)

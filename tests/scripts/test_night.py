@@ -59,7 +59,7 @@ def test_parts_of_a_night_at_three_scales(
     monkeypatch.setattr(scaling, "generated_log", lambda *_: log)
     monkeypatch.setattr(scaling, "build_session", lambda *_: spark)
     monkeypatch.setattr(scaling, "run_verb", lambda verb, config, date, root, _: Path(root, verb).mkdir(parents=True))
-    monkeypatch.setattr(scaling, "_measured", scaling._measure)
+    monkeypatch.setattr(scaling, "_apart", lambda work: work())
     result = scaling.run(tmp_path, events=1_000, users=40, items=150)
     assert [(row["part"], row["scale"], row["units"]) for row in result["rows"][2:5]] == [
         ("features", 16, 16_000),
