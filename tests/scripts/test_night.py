@@ -36,7 +36,7 @@ def test_a_night_reports_its_stages_and_models(log: Path, tmp_path: Path, monkey
     import night  # found beside `distill`
 
     monkeypatch.setattr(night, "generated_log", lambda *_: log)
-    few = ["student.training.epochs=1", "student_plain.training.epochs=1", "teacher.rank=4", "teacher.iterations=1"]
+    few = ["student.training.epochs=5", "student_plain.training.epochs=1", "teacher.rank=4", "teacher.iterations=1"]
     result = night.run(tmp_path, [*few, "gate.min_ratio_to_popularity=0"], events=10_000, items=150)
     stages = [row["stage"] for row in result["rows"]]
     assert (stages[0], stages[-1]) == ("prepare", "publish")
