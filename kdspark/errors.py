@@ -20,6 +20,10 @@ class KdsparkError(Exception):
         self.problem = problem
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[type["KdsparkError"], tuple[str, str]]:
+        """An error of another process arrives as what it was."""
+        return type(self), (self.problem, self.remedy)
+
 
 class ConfigError(KdsparkError):
     """The configuration is not valid: unknown key, wrong type, impossible combination."""

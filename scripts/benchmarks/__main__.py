@@ -8,7 +8,9 @@ import catalogue
 import distill
 import features
 import kernel
+import night
 import rules
+import scaling
 import score
 import typer
 import warm
@@ -17,7 +19,11 @@ from surroundings import called_from
 from kdspark.cli import configure_logging
 from kdspark.errors import KdsparkError
 
-_NAMES = (*distill.BENCHES, *warm.BENCHES, catalogue.NAME, kernel.NAME, features.NAME, score.NAME, rules.NAME)
+_NAMES = (
+    *distill.BENCHES,
+    *warm.BENCHES,
+    *(bench.NAME for bench in (catalogue, kernel, features, score, rules, scaling, night)),
+)
 
 
 def main(
@@ -27,6 +33,7 @@ def main(
     out: Annotated[str, typer.Option(help="Folder for everything written; default: bench/NAME.")] = "",
     seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "1,2,3",
     set_: Annotated[Optional[list[str]], typer.Option("--set", help="Override dotted.key=value. Repeatable.")] = None,  # noqa: UP045
+    events: Annotated[int, typer.Option(help="Of the night's generated log.")] = night.EVENTS,
     parts: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(distill.PARTS)}.")] = "main",
 ) -> None:
     """Run a benchmark and print its table."""
@@ -46,6 +53,10 @@ def main(
             result, as_text = score.run(folder), score.text_table
         elif name == rules.NAME:
             result, as_text = rules.run(folder), rules.text_table
+        elif name == scaling.NAME:
+            result, as_text = scaling.run(folder), scaling.text_table
+        elif name == night.NAME:
+            result, as_text = night.run(folder, changes, events), night.text_table
         elif name in warm.BENCHES:
             result, as_text = warm.run(name, log, folder, numbers, changes), warm.text_table
         else:

@@ -15,13 +15,12 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from generated import EVENTS, ITEMS, LAST_DAY, USERS, generated_log
 from surroundings import machine
 
 from kdspark.errors import ConfigError, StageError
 
 NAME = "features"
-USERS, ITEMS, EVENTS, DAYS = 400_000, 50_000, 20_000_000, 60
-_START = dt.date(2024, 1, 1)
 _HERE = Path(__file__).parent
 _ITEMS = "sum(len(list_filter(history, item -> item >= 0)))"
 _CODES = "sum(len(list_filter(codes, code -> code > 0)))"
@@ -54,7 +53,7 @@ def run(out: Path, repeats: int = 3, users: int = USERS, items: int = ITEMS, eve
         import duckdb  # noqa: F401
     except ImportError as error:
         raise ConfigError("DuckDB is not installed.", "pip install '.[bench]' -c constraints.txt") from error
-    logs = _logs(out.resolve(), users, items, events)
+    logs = generated_log(out.resolve(), users, items, events)
     turns = []
     for turn in range(repeats):
         root, peer = (out.resolve() / f"{name}-{turn}" for name in ("kdspark", "duckdb"))
@@ -96,28 +95,17 @@ def check_same(ours: Path, peer: Path) -> None:
             raise StageError(f"Table {table} differs: {sums} is {one} of kdspark, {other} of DuckDB.", "Correct one.")
 
 
-def _logs(out: Path, users: int, items: int, events: int) -> Path:
-    folder = out / f"logs-{users}-{items}-{events}"
-    if not (folder / "config.yaml").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        sizes = {"users": users, "items": items, "events": events, "days": DAYS, "out": folder}
-        options = [text for name, value in sizes.items() for text in (f"--{name}", str(value))]
-        subprocess.run([sys.executable, _HERE / "make_logs.py", *options], check=True)
-    return folder
-
-
 def _kdspark(logs: Path, root: Path) -> float:
-    night = (_START + dt.timedelta(days=DAYS - 1)).isoformat()
     command = [Path(sys.executable).with_name("kdspark"), "prepare", "--config", logs / "config.yaml"]
     started = perf_counter()
-    subprocess.run([*command, "--date", night, "--root", root], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, "--date", LAST_DAY.isoformat(), "--root", root], check=True, stdout=subprocess.DEVNULL)
     return perf_counter() - started
 
 
 def _duckdb(logs: Path, out: Path) -> float:
     import duckdb
 
-    end = dt.datetime.combine(_START + dt.timedelta(days=DAYS), dt.time(), dt.timezone.utc)
+    end = dt.datetime.combine(LAST_DAY + dt.timedelta(days=1), dt.time(), dt.timezone.utc)
     places = {"$LOGS": str(logs), "$OUT": str(out), "$END_US": str(int(end.timestamp()) * 1_000_000)}
     statements = (_HERE / "features.sql").read_text(encoding="utf-8")
     for name, value in places.items():

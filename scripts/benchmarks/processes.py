@@ -1,4 +1,4 @@
-"""Processor time of everything that this process has started: the JVM, Spark's Python workers, and their children."""
+"""This process and all that it has started: the JVM, Spark's Python workers, and their children; of Linux's /proc."""
 
 import os
 from collections.abc import Callable
@@ -9,20 +9,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds() -> float:
-    """Of this process and all below it, those that have ended included; of Linux's /proc."""
+    """Of this process and all below it, those that have ended included."""
     own: dict[int, float] = {}
     parents: dict[int, int] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it has just ended
-            continue
-        parents[int(folder.name)] = int(fields[1])
-        own[int(folder.name)] = sum(map(int, fields[11:15])) / _TICKS  # user, system, and of children waited for
-    below = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in below} - below:
-        below |= more
-    return sum(own[pid] for pid in below)
+    for pid, fields in processes():
+        parents[pid] = int(fields[1])
+        own[pid] = sum(map(int, fields[11:15])) / _TICKS  # user, system, and of children waited for
+    return sum(own[pid] for pid in below(os.getpid(), parents))
 
 
 def timed(method: Callable[[], object]) -> tuple[float, float]:
@@ -30,3 +23,23 @@ def timed(method: Callable[[], object]) -> tuple[float, float]:
     cpu, wall = cpu_seconds(), perf_counter()
     method()
     return cpu_seconds() - cpu, perf_counter() - wall
+
+
+def processes() -> list[tuple[int, list[str]]]:
+    """Of each process its id, and the fields of /proc/PID/stat from the state on, with its name last."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            start, _, rest = (folder / "stat").read_text().rpartition(")")
+        except OSError:  # it has just ended
+            continue
+        found.append((int(folder.name), [*rest.split(), start.partition("(")[2]]))
+    return found
+
+
+def below(root: int, parents: dict[int, int]) -> set[int]:
+    """A process and all below it."""
+    tree = {root} & parents.keys()
+    while more := {pid for pid, parent in parents.items() if parent in tree} - tree:
+        tree |= more
+    return tree
