@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 _TRAINING_ROWS_PER_FILE = 50_000
-_ROW_GROUP_BYTES = 2 << 20  # small row groups shuffle well and bound the trainer's memory
+ROW_GROUP_BYTES = 2 << 20  # small row groups shuffle well and bound the trainer's memory
 
 
 def uri(path: Path) -> str:
@@ -59,7 +59,7 @@ def write_table(frame: "DataFrame", table: str, folder: Path, rows_per_file: int
     kinds = _types(frame.sparkSession, schema)
     columns = [F.col(name).cast(kinds[name]).alias(name) for name in tables.columns(table)]
     # A submitted session may limit the rows of a file; users whose events lie in two would be two users.
-    options = {"parquet.block.size": _ROW_GROUP_BYTES, "maxRecordsPerFile": rows_per_file}
+    options = {"parquet.block.size": ROW_GROUP_BYTES, "maxRecordsPerFile": rows_per_file}
     frame.select(*columns).write.options(**options).parquet(uri(folder))
     if not any(folder.glob("*.parquet")):
         raise StageError(

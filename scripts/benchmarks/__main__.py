@@ -7,7 +7,9 @@ from typing import Annotated, Optional
 import catalogue
 import distill
 import features
+import feed
 import kernel
+import labels
 import rules
 import score
 import typer
@@ -17,7 +19,16 @@ from surroundings import called_from
 from kdspark.cli import configure_logging
 from kdspark.errors import KdsparkError
 
-_NAMES = (*distill.BENCHES, *warm.BENCHES, catalogue.NAME, kernel.NAME, features.NAME, score.NAME, rules.NAME)
+_NAMES = (
+    *distill.BENCHES,
+    *warm.BENCHES,
+    catalogue.NAME,
+    kernel.NAME,
+    features.NAME,
+    labels.NAME,
+    score.NAME,
+    rules.NAME,
+)
 
 
 def main(
@@ -44,6 +55,10 @@ def main(
             result, as_text = features.run(folder), features.text_table
         elif name == score.NAME:
             result, as_text = score.run(folder), score.text_table
+        elif name == feed.NAME:
+            result, as_text = feed.run(folder), feed.text_table
+        elif name == labels.NAME:
+            result, as_text = labels.run(folder), labels.text_table
         elif name == rules.NAME:
             result, as_text = rules.run(folder), rules.text_table
         elif name in warm.BENCHES:
