@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 HISTORY = 50
-_EVENTS, _MORE_EVENTS, _FEW = 40, 150, 50  # of a user; of every so many users the first has more than a history holds
+_MORE_EVENTS, _FEW = 150, 50  # of every so many users the first has more events than a history holds
 _FILES = 8
 Ints = npt.NDArray[np.int64]
 
@@ -42,12 +42,14 @@ class Shape:
     """A log, who answers and who learns.
 
     Args:
-        users: of 40 events, one of 50 users of 150.
+        users: one of 50 has 150 events.
+        events: of each of the others.
         teacher: "transformer", of two layers and heads, or "als", factors.
         student: of kind "gru" learns at every position, "mf" once per user.
     """
 
     users: int
+    events: int = 40
     items: int = 24_000
     dims: int = 64
     teacher: str = "transformer"
@@ -90,7 +92,7 @@ class Positions:
 
     def _draw(self) -> None:
         generator, shape = np.random.default_rng(0), self.shape
-        counts = np.where(np.arange(shape.users) % _FEW == 0, _MORE_EVENTS, _EVENTS)
+        counts = np.where(np.arange(shape.users) % _FEW == 0, _MORE_EVENTS, shape.events)
         indptr = np.concatenate([[0], np.cumsum(counts)])
         items = generator.integers(0, shape.items, indptr[-1])
         firsts = np.maximum(1, counts - self.config.data.examples.max_positions)
