@@ -33,8 +33,8 @@ class ParquetFeed:
         expected_rows: rows of the whole table by its manifest; None: the footers are believed.
         rank, world: this process and the number of processes. Row group i belongs to rank i % world.
         shuffle: order of row groups, then rows through a buffer. False keeps the order of the files.
-        buffer_rows: rows of that buffer. A shard that fits is read once and stays in memory, and every epoch permutes
-            it uniformly; a larger one is read in every epoch, and takes the memory of this many rows, twice.
+        buffer_rows: rows of that buffer, which takes the memory of twice as many. A shard of at most that size is read
+            once and stays in memory, and every epoch permutes it uniformly; a larger one is read in every epoch.
         timeout_s: seconds without data after which an epoch fails.
 
     Attributes:
@@ -97,7 +97,7 @@ class ParquetFeed:
     def _chunks(self, epoch: int) -> Generator[Chunk, None, None]:
         for turn in itertools.count() if self.world > 1 else range(1):
             rng = np.random.default_rng([self.seed, epoch, self.rank, turn])
-            if self.shuffle and self.shard_rows <= self.buffer_rows:
+            if self.shuffle and self.shard_rows <= 2 * self.buffer_rows:
                 yield from permuted(self._shard(), self.batch_size, rng)
                 continue
             order = int(rng.integers(2**32)) if self.shuffle else None

@@ -3,8 +3,9 @@
 The rows are soft labels as the stage writes them, of a drawn log and a drawn teacher: what the student learns does not
 matter, only what a step costs. Both trainings have the same trainer, losses, batches per epoch and number of threads;
 the one in memory takes its batches from tensors by a permutation of all rows per epoch. Students are those that a
-configuration gets by default: "mf", which learns once per user, and "gru", at every position. Methods take turns, and
-ratios are medians over turns; `feed_vs_memory`, of throughputs, is the worst of the students.
+configuration gets by default: "mf", which learns once per user, and "gru", at every position. Their logs are as large
+that the feed reads them anew in every epoch, but for one of few users and items, whose steps are short, and which it
+keeps. Methods take turns, and ratios are medians over turns; `feed_vs_memory`, of throughputs, is the worst of all.
 
 Beside them stands the training of the last student on processes of one thread each, fed as a night's, on one and on two
 of them through TorchDistributor: rows per second of an epoch, without the start of the processes.
@@ -46,8 +47,11 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 NAME = "feed"
-SHAPES = (Shape(100_000, teacher="als", student="mf"), Shape(2_500, teacher="als", student="gru"))
-_EPOCHS = 2
+SHAPES = (
+    Shape(200_000, teacher="als", student="mf"),
+    Shape(10_000, items=1_700, teacher="als", student="mf", epochs=40),
+    Shape(3_400, teacher="als", student="gru"),
+)
 _PROCESSES = (1, 2)
 
 
@@ -73,7 +77,7 @@ def run(
                 turns[name] += [spent] if turn else []
         for name, spent in turns.items():
             ratio = median(memory / this for this, memory in zip(spent, turns["memory"], strict=True))
-            rows.append(_row(name, shape, students.rows, _EPOCHS * students.rows / median(spent), ratio))
+            rows.append(_row(name, shape, students.rows, shape.epochs * students.rows / median(spent), ratio))
         if shape is shapes[-1]:
             for count in processes:
                 speed = students.distributed(spark, count)
@@ -85,10 +89,10 @@ def run(
 
 def text_table(result: dict[str, Any]) -> str:
     """The result for a terminal."""
-    lines = [f"{'student':8} {'method':12} {'rows':>9} {'rows/s':>9}  {'vs memory':>9}"]
+    lines = [f"{'student':8} {'items':>7} {'method':12} {'rows':>9} {'epochs':>6} {'rows/s':>9}  {'vs memory':>9}"]
     lines += [
-        f"{row['student']:8} {row['method']:12} {row['rows']:9,} {row['rows_per_second']:9,.0f}  "
-        + ("" if row["vs_memory"] is None else f"{row['vs_memory']:9.3f}")
+        f"{row['student']:8} {row['items']:7,} {row['method']:12} {row['rows']:9,} {row['epochs']:6} "
+        f"{row['rows_per_second']:9,.0f}  " + ("" if row["vs_memory"] is None else f"{row['vs_memory']:9.3f}")
         for row in result["rows"]
     ]
     ratios = [f"{name} {value:.3f}" for name, value in result["ratios"].items()]
@@ -96,7 +100,7 @@ def text_table(result: dict[str, Any]) -> str:
 
 
 def _row(method: str, shape: Shape, rows: int, speed: float, ratio: float | None) -> dict[str, Any]:
-    found = {"student": shape.student, "method": method, "rows": rows, "items": shape.items}
+    found = {"student": shape.student, "method": method, "rows": rows, "items": shape.items, "epochs": shape.epochs}
     return {**found, "rows_per_second": speed, "vs_memory": ratio}
 
 
@@ -123,7 +127,7 @@ class _Students:
         self.drawn.label()
         config = self.drawn.config
         columns = [*user_columns(FeatureSizes()), tables.TARGETS, *label_columns(config.distill)]
-        training = config.student.training.model_copy(update={"epochs": _EPOCHS})
+        training = config.student.training.model_copy(update={"epochs": shape.epochs})
         self.student = config.student.model_copy(update={"training": training})
         self.parquet = feed_of([self.drawn.out / TABLE], columns, config.distill, training, config.seed)
         assert isinstance(self.parquet, ParquetFeed)

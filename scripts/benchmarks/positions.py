@@ -46,6 +46,7 @@ class Shape:
         events: of each of the others.
         teacher: "transformer", of two layers and heads, or "als", factors.
         student: of kind "gru" learns at every position, "mf" once per user.
+        epochs: that it trains.
     """
 
     users: int
@@ -54,6 +55,7 @@ class Shape:
     dims: int = 64
     teacher: str = "transformer"
     student: str = "gru"
+    epochs: int = 1
 
 
 class Positions:
@@ -62,7 +64,7 @@ class Positions:
     Attributes:
         config: the night's.
         prepared, bundle, out: folders of the tables, of the teacher, and of what the stage writes.
-        users: user_idx [R] of the rows, in their order.
+        users: user_idx [R] of the positions that are labelled, in their order; none for a student "mf".
         done: what they had done, as CSR.
         catalogue: the items, without features, each of which may be recommended.
     """
@@ -95,7 +97,8 @@ class Positions:
         counts = np.where(np.arange(shape.users) % _FEW == 0, _MORE_EVENTS, shape.events)
         indptr = np.concatenate([[0], np.cumsum(counts)])
         items = generator.integers(0, shape.items, indptr[-1])
-        firsts = np.maximum(1, counts - self.config.data.examples.max_positions)
+        most = self.config.data.examples.max_positions if self.config.soft_labels.positions else 0
+        firsts = np.maximum(1, counts - most)
         self.users = np.repeat(np.arange(shape.users), counts - firsts)
         starts = np.cumsum(counts - firsts) - (counts - firsts)
         positions = np.arange(len(self.users)) - np.repeat(starts - firsts, counts - firsts)
