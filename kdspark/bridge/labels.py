@@ -26,6 +26,7 @@ from kdspark.config import SoftLabelsConfig
 from kdspark.errors import ConfigError
 from kdspark.ranking.hashing import splitmix64
 from kdspark.ranking.ragged import Csr, contains, from_padded, joined, latest, pad_to
+from kdspark.spark.arrow_files import write_from_workers
 from kdspark.spark.earlier import EARLIER
 from kdspark.spark.lists import ragged_lists
 
@@ -39,19 +40,24 @@ if TYPE_CHECKING:
 _OVERSAMPLE = 2  # tail draws per slot; draws that hit the top-K, the history or an earlier draw are thrown away
 
 
-def label_examples(
+def write_labels(
     examples: "DataFrame",
+    folder: Path,
     bundle: Path,
     config: SoftLabelsConfig,
     teacher_id: str,
     seed: int,
     vectors: bool = False,
     history_length: int | None = None,
-) -> "DataFrame":
-    """Add the teacher's candidates and logits to every example.
+) -> int:
+    """Write every example with the teacher's candidates and logits: the table `label_table(vectors)`.
+
+    Candidates hold the top-K in order, then the tail; PAD (logit 0) where the catalogue has too few items. What is
+    written depends on nothing but the partitions' rows and their order.
 
     Args:
         examples: rows of table "examples"; with a column `earlier` (`spark.earlier`), its items are masked, too.
+        folder: must not exist; all executors see it under this path.
         bundle: the teacher's serving bundle.
         config: K, S, whether what the user had done is masked, and rows per batch.
         teacher_id: recorded in every row.
@@ -61,13 +67,15 @@ def label_examples(
             histories as they are.
 
     Returns:
-        A lazy, map-only frame with the schema of `label_table(vectors)`. Candidates hold the top-K in order, then
-        the tail; PAD (logit 0) where the catalogue has too few items. Computing it raises ConfigError where the
-        teacher has no vectors.
+        Number of rows.
+
+    Raises:
+        ConfigError: vectors are asked for of a teacher that has none.
+        StageError: the driver does not see what the executors wrote.
     """
     task = _LabelTask(ship(examples.sparkSession, bundle), config, teacher_id, seed, vectors, history_length)
     columns = [*tables.columns("examples"), *({EARLIER} & set(examples.columns))]
-    return examples.select(*columns).mapInArrow(task, tables.ddl(label_table(vectors)))
+    return write_from_workers(examples.select(*columns), label_table(vectors), folder, task)
 
 
 def label_table(vectors: bool) -> str:

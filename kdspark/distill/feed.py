@@ -18,7 +18,7 @@ import torch
 from kdspark.distill.footers import row_groups
 from kdspark.distill.petastorm_reader import BadColumnError, open_folder, opened
 from kdspark.distill.prefetch import prefetched
-from kdspark.distill.shuffling import Chunk, rebatched, rows_of, shuffled
+from kdspark.distill.shuffling import Chunk, joined, permuted, rebatched, rows_of, shuffled
 from kdspark.errors import InputError, TrainingError
 
 
@@ -33,7 +33,8 @@ class ParquetFeed:
         expected_rows: rows of the whole table by its manifest; None: the footers are believed.
         rank, world: this process and the number of processes. Row group i belongs to rank i % world.
         shuffle: order of row groups, then rows through a buffer. False keeps the order of the files.
-        buffer_rows: rows of that buffer; a shard that fits is permuted uniformly. Memory: this many rows, twice.
+        buffer_rows: rows of that buffer, which takes the memory of twice as many. A shard of at most that size is read
+            once and stays in memory, and every epoch permutes it uniformly; a larger one is read in every epoch.
         timeout_s: seconds without data after which an epoch fails.
 
     Attributes:
@@ -73,6 +74,7 @@ class ParquetFeed:
         self.shard_rows = shards[rank]
         self.steps = math.ceil(max(shards) / batch_size)
         self._check_rows(expected_rows, shards)
+        self._kept: Chunk | None = None
 
     def epoch(self, number: int, steps: int | None = None) -> Generator[dict[str, torch.Tensor], None, None]:
         """Batches of one epoch: `steps` of them, by default this feed's own number.
@@ -95,14 +97,24 @@ class ParquetFeed:
     def _chunks(self, epoch: int) -> Generator[Chunk, None, None]:
         for turn in itertools.count() if self.world > 1 else range(1):
             rng = np.random.default_rng([self.seed, epoch, self.rank, turn])
-            with contextlib.closing(self._one_pass(int(rng.integers(2**32)))) as chunks:
+            if self.shuffle and self.shard_rows <= 2 * self.buffer_rows:
+                yield from permuted(self._shard(), self.batch_size, rng)
+                continue
+            order = int(rng.integers(2**32)) if self.shuffle else None
+            with contextlib.closing(self._one_pass(order)) as chunks:
                 yield from shuffled(chunks, self.buffer_rows, rng) if self.shuffle else chunks
 
-    def _one_pass(self, seed: int) -> Generator[Chunk, None, None]:
-        """The shard's row groups, once, counted."""
+    def _shard(self) -> Chunk:
+        """The whole shard in the order of the files, read when it is first asked for."""
+        if self._kept is None:
+            with contextlib.closing(self._one_pass(None)) as chunks:
+                self._kept = joined(list(chunks))
+        return self._kept
+
+    def _one_pass(self, order: int | None) -> Generator[Chunk, None, None]:
+        """The shard's row groups, once, counted, in an order of that seed; None for that of the files."""
         rows = 0
         shapes: dict[str, tuple[int, ...]] = {}
-        order = seed if self.shuffle else None
         with (
             opened(self._fs, self._root, self.columns, order, self.rank, self.world) as read,
             contextlib.closing(self._ahead(read)) as chunks,

@@ -33,13 +33,31 @@ def shuffled(chunks: Iterable[Chunk], capacity: int, rng: np.random.Generator) -
         pool.append(chunk)
         rows += rows_of(chunk)
         if rows > capacity:
-            mixed = _permuted(_joined(pool), rng)
+            mixed = _permuted(joined(pool), rng)
             leaving = (rows + 1) // 2
             yield _slice(mixed, 0, leaving)
             pool = [_slice(mixed, leaving, rows)]
             rows -= leaving
     if rows:
-        yield _permuted(_joined(pool), rng)
+        yield _permuted(joined(pool), rng)
+
+
+def permuted(chunk: Chunk, size: int, rng: np.random.Generator) -> Iterator[Chunk]:
+    """All rows of a chunk in another order, uniformly drawn, `size` at a time; the last part may be shorter.
+
+    The chunk itself stays as it is, and no second one is made.
+    """
+    order = rng.permutation(rows_of(chunk))
+    for start in range(0, len(order), size):
+        part = order[start : start + size]
+        yield {name: values[part] for name, values in chunk.items()}
+
+
+def joined(chunks: list[Chunk]) -> Chunk:
+    """The rows of some chunks, at least one, in one; of a single one that itself."""
+    if len(chunks) == 1:
+        return chunks[0]
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 def rebatched(chunks: Iterable[Chunk], size: int) -> Iterator[Chunk]:
@@ -51,19 +69,13 @@ def rebatched(chunks: Iterable[Chunk], size: int) -> Iterator[Chunk]:
         rows += rows_of(chunk)
         if rows < size:
             continue
-        whole = _joined(pending)
+        whole = joined(pending)
         full = rows - rows % size
         for start in range(0, full, size):
             yield _slice(whole, start, start + size)
         pending, rows = [_slice(whole, full, rows)], rows - full
     if rows:
-        yield _joined(pending)
-
-
-def _joined(chunks: list[Chunk]) -> Chunk:
-    if len(chunks) == 1:
-        return chunks[0]
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+        yield joined(pending)
 
 
 def _permuted(chunk: Chunk, rng: np.random.Generator) -> Chunk:

@@ -93,7 +93,7 @@ def answer(model: Recommender, batch: UserBatch, catalogue: Catalogue) -> Answer
     items_ND = catalogue.items_ND
     if not model.factorised:
         return ScoreAnswers(as_floats(model.score_users(batch, items_ND)), catalogue.allowed_N)
-    return VectorAnswers(as_floats(model.encode_users(batch, items_ND)), catalogue.index)
+    return VectorAnswers(as_floats(model.serve_users(batch, items_ND)), catalogue.index)
 
 
 def as_floats(tensor: Tensor) -> Floats:

@@ -75,7 +75,7 @@ class Ensemble(Recommender):
         items, users, deviations = self._parts(items_ND), [], []
         for i, (part_NM, spread_MM) in enumerate(zip(items, self._spreads(items_ND), strict=True)):
             member = self._member(i)
-            users.append(member.encode_users(batch, part_NM) * member.encodable(batch)[:, None])
+            users.append(member.serve_users(batch, part_NM) * member.encodable(batch)[:, None])
             deviations.append(_deviation(users[i], spread_MM))
         factors_Bm = None
         if self.weigher is not None:

@@ -25,6 +25,7 @@ from kdspark.models.batch import FeatureSizes, ItemTable, UserBatch
 from kdspark.models.features import FeatureTower, has_features
 from kdspark.models.gather import first_columns
 from kdspark.models.items import ItemEncoder
+from kdspark.models.lengths import by_length
 from kdspark.models.recommender import Recommender
 from kdspark.models.sequence import Convolutional, Recurrent
 from kdspark.models.users import BagEncoder, IdEncoder, SequenceEncoder, TwoTowerEncoder, UserEncoder
@@ -82,6 +83,11 @@ class NeuralRecommender(Recommender):
         if self.user_tower is not None:
             users_BD = users_BD + self.user_tower(batch.codes, batch.numbers, batch.vector)
         return F.pad(users_BD, (0, 1), value=1.0)
+
+    def serve_users(self, batch: UserBatch, items_ND: Tensor) -> Tensor:
+        if items_ND.device.type != "cpu" or not isinstance(self.config, TransformerConfig):
+            return self.encode_users(batch, items_ND)
+        return by_length(lambda users: self.encode_users(users, items_ND), batch)
 
     def encode_positions(self, batch: UserBatch, items_ND: Tensor) -> Tensor:
         if not isinstance(self.user_encoder, SequenceEncoder):

@@ -68,9 +68,16 @@ class Recommender(nn.Module, ABC):
             items_ND: what `encode_items` returned; histories are embedded by looking them up here.
         """
 
+    def serve_users(self, batch: UserBatch, items_ND: Tensor) -> Tensor:
+        """`encode_users` of a model in evaluation mode, as fast as it can: in whatever batches and windows suit it.
+
+        As there, in batches of one fixed size a user's vector does not depend on who shares the batch.
+        """
+        return self.encode_users(batch, items_ND)
+
     def score_users(self, batch: UserBatch, items_ND: Tensor) -> Tensor:
         """Scores of the whole catalogue, float32 [B, N]."""
-        return self.encode_users(batch, items_ND) @ items_ND.T
+        return self.serve_users(batch, items_ND) @ items_ND.T
 
     @abstractmethod
     def encodable(self, batch: UserBatch) -> Tensor:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from kdspark import tables
-from kdspark.bridge.labels import label_examples, label_table
+from kdspark.bridge.labels import write_labels
 from kdspark.bridge.prepared import splits_of
 from kdspark.config import DistillConfig
 from kdspark.spark.earlier import with_earlier
 from kdspark.spark.examples import scoring_inputs, widened
-from kdspark.spark.io import read_table, training_files, write_table
+from kdspark.spark.io import read_table, training_files
 from kdspark.stages import prepare, teacher
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
 from kdspark.workspace import read_json
@@ -74,8 +74,8 @@ def _build(task: Task, scope: Scope, answering: str, distill: DistillConfig) -> 
     vectors, counted, teacher_id = distill.reads_user_vectors, {}, ""
     for table, bundle in zip(tables_of(distill), teacher.bundles(task.inputs[answering], distill), strict=True):
         teacher_id = str(read_json(bundle / "model.json")["sha256"])[:16]
-        labelled = label_examples(laid_out, bundle, config, teacher_id, night.config.seed, vectors, kept)
-        counted[table] = write_table(labelled, label_table(vectors), task.out / table)
+        out, seed = task.out / table, night.config.seed
+        counted[table] = write_labels(laid_out, out, bundle, config, teacher_id, seed, vectors, kept)
     return Outcome(rows=counted, facts={"teacher_id": teacher_id})
 
 

@@ -7,7 +7,9 @@ from typing import Annotated, Optional
 import catalogue
 import distill
 import features
+import feed
 import kernel
+import labels
 import night
 import rules
 import scaling
@@ -22,7 +24,7 @@ from kdspark.errors import KdsparkError
 _NAMES = (
     *distill.BENCHES,
     *warm.BENCHES,
-    *(bench.NAME for bench in (catalogue, kernel, features, score, rules, scaling, night)),
+    *(bench.NAME for bench in (catalogue, kernel, features, labels, feed, score, rules, scaling, night)),
 )
 
 
@@ -51,6 +53,10 @@ def main(
             result, as_text = features.run(folder), features.text_table
         elif name == score.NAME:
             result, as_text = score.run(folder), score.text_table
+        elif name == feed.NAME:
+            result, as_text = feed.run(folder), feed.text_table
+        elif name == labels.NAME:
+            result, as_text = labels.run(folder), labels.text_table
         elif name == rules.NAME:
             result, as_text = rules.run(folder), rules.text_table
         elif name == scaling.NAME:

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from kdspark import tables
-from kdspark.bridge.labels import label_examples
+from kdspark.bridge.labels import write_labels
 from kdspark.bridge.recommending import recommend
 from kdspark.bridge.scoring import rank_users
 from kdspark.bridge.shipping import ship_ids
@@ -19,6 +19,7 @@ from kdspark.models.batch import FeatureSizes, ItemTable, UserBatch
 from kdspark.models.build import build_model
 from kdspark.models.recommender import Recommender
 from kdspark.models.storage import load_item_vectors, save_serving
+from kdspark.spark.io import read_table
 from kdspark.spark.user_files import laid_out, write_beside
 from kdspark.stages.score import as_rows
 
@@ -144,12 +145,15 @@ def test_list_is_shorter_only_where_items_run_out(spark: SparkSession, bundle: P
         assert len(row["items"]) == left
 
 
-def test_labels_are_the_teachers_own_scores(spark: SparkSession, model: Recommender, bundle: Path) -> None:
+def test_labels_are_the_teachers_own_scores(
+    spark: SparkSession, model: Recommender, bundle: Path, tmp_path: Path
+) -> None:
     rows = [(u, p, HISTORIES[u].tolist(), [1], [], [], []) for u in range(N_USERS) for p in (1, 2)]
     examples = spark.createDataFrame(rows, tables.ddl("examples")).repartition(3)
     config = SoftLabelsConfig(top_k=4, tail=3, batch_size=8)
-    labelled = label_examples(examples, bundle, config, "t", seed=5, vectors=True).collect()
-    again = label_examples(examples.repartition(1), bundle, config, "t", seed=5).collect()
+    count = write_labels(examples, tmp_path / "3", bundle, config, "t", seed=5, vectors=True)
+    assert count == write_labels(examples.repartition(1), tmp_path / "1", bundle, config, "t", seed=5) == len(rows)
+    labelled, again = (read_table(spark, tmp_path / name).collect() for name in "31")
     columns = tables.columns("soft_labels")
     first, second = ({(r.user_idx, r.position): [r[c] for c in columns] for r in rows} for rows in (labelled, again))
     assert first == second

@@ -93,6 +93,28 @@ def test_order_depends_on_seed_and_epoch_alone(folder: Path) -> None:
     assert _users(ParquetFeed(folder, COLUMNS, 8, seed=2), 3) != order
 
 
+def test_a_shard_that_fits_is_read_once_and_ordered_as_if_it_were_not(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    process = petastorm_reader._ColumnWorker.process
+
+    def counted(self: object, piece_index: int, *args: object, **kwargs: object) -> None:
+        read.append(piece_index)
+        process(self, piece_index, *args, **kwargs)
+
+    monkeypatch.setattr(petastorm_reader._ColumnWorker, "process", counted)
+    feed = ParquetFeed(folder, COLUMNS, 8, seed=1, buffer_rows=18)
+    orders = [_users(feed, epoch) for epoch in range(3)]
+    assert [sorted(order) for order in orders] == [list(range(35))] * 3
+    assert sorted(read) == list(range(5))
+    assert orders[0] != orders[1]
+    assert _users(ParquetFeed(folder, [tables.USER_IDX], 8, seed=1, buffer_rows=18), 2) == orders[2]
+    streamed = ParquetFeed(folder, COLUMNS, 8, seed=1, buffer_rows=17)
+    assert [sorted(_users(streamed, epoch)) for epoch in range(2)] == [list(range(35))] * 2
+    assert sorted(read) == sorted([*range(5)] * 4)
+
+
 def test_slow_consumers_and_slow_storage_do_not_change_the_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     feed = ParquetFeed(folder, [tables.USER_IDX], 8, seed=1, buffer_rows=10)
     order = _users(feed)

@@ -84,6 +84,15 @@ def test_fixed_batches_are_equal_to_the_bit_whoever_shares_them(model: Recommend
     assert torch.equal(scores(model, batch.take(order).pad_to(16))[0], alone)
 
 
+def test_serving_encodes_the_same_whoever_shares_the_batch(model: Recommender) -> None:
+    batch, order = zoo.batch(), torch.tensor([3, 0, 4, 2, 1])
+    with torch.inference_mode():
+        items_ND = model.encode_items()
+        users_BD = model.serve_users(batch.take(order).pad_to(16), items_ND)
+        torch.testing.assert_close(users_BD[:5], model.encode_users(batch.take(order), items_ND), rtol=1e-5, atol=1e-6)
+        assert torch.equal(model.serve_users(batch.take(slice(3, 4)).pad_to(16), items_ND)[0], users_BD[0])
+
+
 def test_padding_on_the_left_of_a_history_changes_nothing(model: Recommender) -> None:
     batch = zoo.batch()
     longer = torch.cat([torch.full((5, 4), -1), batch.history], dim=1)
