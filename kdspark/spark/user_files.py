@@ -20,6 +20,7 @@ from kdspark import tables
 from kdspark.errors import StageError
 from kdspark.spark.io import count_rows, training_files, uri
 from kdspark.spark.order import whole_users
+from kdspark.spark.workers import keep_zip_directories
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -74,6 +75,7 @@ def map_users(
     files = [_UserFile(str(path), _numbered(beside, number), list(columns)) for number, path in _parts(users).items()]
 
     def build(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        keep_zip_directories()
         numbers = (number for batch in batches for number in batch.column(0).to_pylist())
         return task(rows for number in numbers for rows in files[number].rows())
 
