@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import catalogue
 import distill
@@ -21,11 +21,8 @@ from surroundings import called_from
 from kdspark.cli import configure_logging
 from kdspark.errors import KdsparkError
 
-_NAMES = (
-    *distill.BENCHES,
-    *warm.BENCHES,
-    *(bench.NAME for bench in (catalogue, kernel, features, labels, feed, score, rules, scaling, night)),
-)
+_IN_A_FOLDER: dict[str, Any] = {bench.NAME: bench for bench in (features, labels, feed, score, rules, scaling)}
+_NAMES = (*distill.BENCHES, *warm.BENCHES, catalogue.NAME, kernel.NAME, *_IN_A_FOLDER, night.NAME)
 
 
 def main(
@@ -49,18 +46,8 @@ def main(
             result, as_text = catalogue.run(), catalogue.text_table
         elif name == kernel.NAME:
             result, as_text = kernel.run(), kernel.text_table
-        elif name == features.NAME:
-            result, as_text = features.run(folder), features.text_table
-        elif name == score.NAME:
-            result, as_text = score.run(folder), score.text_table
-        elif name == feed.NAME:
-            result, as_text = feed.run(folder), feed.text_table
-        elif name == labels.NAME:
-            result, as_text = labels.run(folder), labels.text_table
-        elif name == rules.NAME:
-            result, as_text = rules.run(folder), rules.text_table
-        elif name == scaling.NAME:
-            result, as_text = scaling.run(folder), scaling.text_table
+        elif name in _IN_A_FOLDER:
+            result, as_text = _IN_A_FOLDER[name].run(folder), _IN_A_FOLDER[name].text_table
         elif name == night.NAME:
             result, as_text = night.run(folder, changes, events), night.text_table
         elif name in warm.BENCHES:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,6 +122,26 @@ class Drawn:
         write(folder / "user_ids", {tables.USER_IDX: everyone, tables.USER_ID: pa.array(everyone.astype(np.int64))})
         items = np.arange(shape.items, dtype=np.int32)
         write(folder / "item_ids", {tables.ITEM_IDX: items, tables.ITEM_ID: pa.array(items.astype(np.int64))})
+
+
+def rows_of(turns: dict[str, list[tuple[float, float]]], shape: Shape, k: int) -> list[dict[str, Any]]:
+    """A row per method, of the median turn.
+
+    Args:
+        turns: method -> (processor seconds, wall seconds) of each.
+    """
+    return [
+        {
+            "method": name,
+            "users": shape.users,
+            "items": shape.items,
+            "dims": shape.dims,
+            "k": k,
+            "cpu_seconds": median(cpu for cpu, _ in spent),
+            "wall_seconds": median(wall for _, wall in spent),
+        }
+        for name, spent in turns.items()
+    ]
 
 
 def write(folder: Path, columns: dict[str, Any], files: int = 4, starts: npt.NDArray[np.int64] | None = None) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from drawn import Drawn, Shape, write
+from drawn import Drawn, Shape, rows_of, write
 from processes import timed
 from surroundings import machine
 
@@ -52,24 +52,12 @@ def run(out: Path, shape: Shape = SHAPE, heavy: int = _HEAVY, repeats: int = 3, 
             spent = timed(method)
             if turn:
                 turns[name].append(spent)
-    rows = [
-        {
-            "method": name,
-            "users": shape.users,
-            "items": shape.items,
-            "dims": shape.dims,
-            "k": k,
-            "cpu_seconds": median(cpu for cpu, _ in spent),
-            "wall_seconds": median(wall for _, wall in spent),
-        }
-        for name, spent in turns.items()
-    ]
     ratios = {
         ratio: median(one[1] / two[1] for one, two in zip(turns[name], turns["none"], strict=True))
         for ratio, name in (("rules_vs_none", "rules"), ("heavy_user", "heavy_user"))
     }
     shutil.rmtree(out)
-    return {"bench": NAME, "machine": machine(), "rows": rows, "ratios": ratios}
+    return {"bench": NAME, "machine": machine(), "rows": rows_of(turns, shape, k), "ratios": ratios}
 
 
 def text_table(result: dict[str, Any]) -> str:

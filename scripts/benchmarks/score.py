@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from drawn import Drawn, Shape, write
+from drawn import Drawn, Shape, rows_of, write
 from processes import timed
 from pyspark.ml.recommendation import ALS, ALSModel
 from surroundings import machine
@@ -51,18 +51,7 @@ def run(out: Path, shapes: tuple[Shape, ...] = SHAPES, repeats: int = 3, k: int 
                     turns[name].append(spent)
                 elif name == NAME:
                     _check_lists(drawn)
-        rows += [
-            {
-                "method": name,
-                "users": shape.users,
-                "items": shape.items,
-                "dims": shape.dims,
-                "k": k,
-                "cpu_seconds": median(cpu for cpu, _ in spent),
-                "wall_seconds": median(wall for _, wall in spent),
-            }
-            for name, spent in turns.items()
-        ]
+        rows += rows_of(turns, shape, k)
         job = turns["score"]
         if shape.als:
             ratios["score_cpu_vs_als"] = median(one[0] / two[0] for one, two in zip(job, turns["als"], strict=True))
