@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from kdspark import tables
 from kdspark.bridge.arrow import list_array, rebatch, user_batch
-from kdspark.bridge.scoring import answer
+from kdspark.bridge.scoring import answer, vectors_of
 from kdspark.bridge.shipping import Shipped, ship
 from kdspark.config import SoftLabelsConfig
 from kdspark.errors import ConfigError
@@ -151,14 +151,11 @@ def user_vectors(answers: "Answers") -> npt.NDArray[np.float32]:
     Raises:
         ConfigError: they come from no vectors.
     """
-    from kdspark.models.answers import VectorAnswers
-
-    if not isinstance(answers, VectorAnswers):
-        raise ConfigError(
-            "`distill.losses` read the teacher's vectors, which this teacher does not have.",
-            "Train a teacher with factors (a neural model, als, or an ensemble of these), or remove the losses.",
-        )
-    return answers.users_BD
+    without = ConfigError(
+        "`distill.losses` read the teacher's vectors, which this teacher does not have.",
+        "Train a teacher with factors (a neural model, als, or an ensemble of these), or remove the losses.",
+    )
+    return vectors_of(answers, without)
 
 
 def sample_tail(

@@ -90,6 +90,12 @@ class Prepared:
         """Events that a scope is built from."""
         return sum(map(self._events_of_split, splits_of(scope)))
 
+    def events_of_items(self, scope: Scope) -> Ints:
+        """Events per item of the vocabulary [N], in the order of item_idx."""
+        columns = [tables.ITEM_IDX, tables.N_EVENTS]
+        table = ds.dataset(self.items(scope), format="parquet").to_table(columns=columns)
+        return np.asarray(table.sort_by(tables.ITEM_IDX).column(tables.N_EVENTS), np.int64)
+
     def _events_of_split(self, split: str) -> int:
         return int(read_json(self.folder / "manifest.json")["facts"]["splits"][split])
 

@@ -17,6 +17,8 @@ from kdspark.bridge.arrow import compact_lists, rebatch
 from kdspark.bridge.ruled import RuledTask
 from kdspark.bridge.scoring import INPUT, RankTask, Timing
 from kdspark.bridge.shipping import ShippedIds, ship
+from kdspark.config import ScoringConfig
+from kdspark.ranking.ruled import COLD_START, MODEL
 from kdspark.spark.io import read_table
 from kdspark.spark.user_files import map_users
 
@@ -30,9 +32,7 @@ def recommend(
     beside: Sequence[Path],
     bundle: Path,
     item_ids: ShippedIds,
-    k: int,
-    batch_size: int,
-    memory_mib: int,
+    config: ScoringConfig,
     tasks: int,
     mask_history: bool,
     rules: Sequence[str] | None = None,
@@ -43,6 +43,7 @@ def recommend(
         users: folder of a users' table.
         beside: what users have seen, and what rules say of them, as `user_files.write_beside` wrote it.
         item_ids: of the bundle's items.
+        config: how long lists are, and what bounds memory.
         tasks: at most.
         mask_history: leave the items of histories out, too.
         rules: names of their shipped files.
@@ -50,8 +51,8 @@ def recommend(
     Returns:
         (user_id, items ARRAY<STRUCT<item_id, score, reason>>).
     """
-    timing = Timing(spark.sparkContext.accumulator(0.0), spark.sparkContext.accumulator(0.0))
-    rank = RankTask(ship(spark, bundle), k, batch_size, memory_mib, timing, mask_history)
+    sizes = config.k, config.batch_size, config.memory_mib
+    rank = RankTask(ship(spark, bundle), *sizes, Timing.of(spark), mask_history)
     user_type = read_table(spark, users).schema[tables.USER_ID].dataType.simpleString()
     schema = (
         f"{tables.USER_ID} {user_type}, {tables.ITEMS} ARRAY<STRUCT<{tables.ITEM_ID}: {item_ids.spark_type},"
@@ -82,8 +83,8 @@ class _NameTask:
         if self.ruled is not None:
             return self.ruled.lists(batch)
         items_BK, scores_BK, known_B = self.rank.found(batch)
-        reasons_B1 = (~known_B)[:, None].astype(np.uint8)
-        return items_BK, scores_BK, np.broadcast_to(reasons_B1, items_BK.shape)
+        reasons_B = np.where(known_B, MODEL, COLD_START).astype(np.uint8)
+        return items_BK, scores_BK, np.broadcast_to(reasons_B[:, None], items_BK.shape)
 
 
 def _named(

@@ -5,6 +5,7 @@ Legend: N items, L lists by segment, X words of 64 of these, Z boosts, S segment
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kdspark import tables
+from kdspark.bridge.shipping import ids_in_order
 from kdspark.config import RulesConfig, SourceConfig
 from kdspark.errors import InputError
 from kdspark.spark.io import read_table
@@ -28,6 +30,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 _MOST_LISTS, _MOST_BOOSTS = 1024, 64  # by segment
 _HOUR_US = 3_600_000_000
+_OPEN = {"start": np.iinfo(np.int64).min, "end": np.iinfo(np.int64).max}  # ends of windows
 _AT_ONCE = 4
 
 
@@ -45,7 +48,7 @@ class RuleTables:
     ) -> None:
         self._config, self._n_items, self._out = config, n_items, out
         self._user_ids, self._item_ids = (read_table(spark, prepared / name) for name in ("user_ids", "item_ids"))
-        self._catalogue = pq.read_table(prepared / "item_ids").sort_by(tables.ITEM_IDX).column(tables.ITEM_ID)
+        self._catalogue = ids_in_order(prepared / "item_ids", tables.ITEM_IDX, tables.ITEM_ID)
         types = {
             name: frame.schema[name].dataType
             for name, frame in ((tables.USER_ID, self._user_ids), (tables.ITEM_ID, self._item_ids))
@@ -57,17 +60,16 @@ class RuleTables:
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:  # small jobs, most of whose time is planning
             self._frames = dict(zip(sources, pool.map(read, sources), strict=True))
-        self._segments: list[str] = []
 
     def arrays(self, n_events_N: npt.NDArray[np.int64], end_us: int) -> Arrays:
         """The fields of `Rules`, but for its caps, of which these are the arguments."""
-        allowed_N, lists = self._lists()
+        allowed_N, lists = self._lists
+        allowed_N = allowed_N.copy()
         if self._config.availability is not None:
             allowed_N &= self._available(end_us)
         if not allowed_N.any():
             raise InputError("`scoring.rules` leave no item to recommend.", "Look at the allow lists and windows.")
-        boosts = self._boosts()
-        self._segments = sorted({name for name, _ in lists} | {name for name in boosts if name is not None})
+        boosts = self._boosts
         place = {name: number for number, name in enumerate(self._segments)}
         words = -(-len(lists) // 64)
         withheld_NX = np.zeros((self._n_items, words), np.uint64)
@@ -93,22 +95,28 @@ class RuleTables:
         }
 
     def by_user(self) -> "DataFrame | None":
-        """Call it after `arrays`, which finds out which segments matter."""
+        """What the tables say of users (`spark.rule_users`)."""
         lists = {f"lists.{number}": table for number, table in enumerate(self._config.lists) if table.user}
         denied = [self._frames[key] for key, table in lists.items() if table.kind == "deny"]
         granted = next((self._frames[key] for key, table in lists.items() if table.kind == "allow"), None)
         segments = self._frames.get("segments")
         return user_rules(segments, self._segments, denied, granted, self._user_ids, self._item_ids)
 
+    @cached_property
+    def _segments(self) -> list[str]:
+        """Those that any list or boost names."""
+        _, lists = self._lists
+        return sorted({name for name, _ in lists} | {name for name in self._boosts if name is not None})
+
+    @cached_property
     def _lists(self) -> tuple[npt.NDArray[np.bool_], list[tuple[str, npt.NDArray[np.bool_]]]]:
         """What is allowed to everyone, and (segment, what it may not have) for each list and segment."""
         allowed_N, by_segment = np.ones(self._n_items, np.bool_), []
         for number, table in enumerate(self._config.lists):
             if table.user:
                 continue
-            rows = self._rows(
-                f"lists.{number}", table, keep_unknown=True
-            )  # an allow list of nothing else allows nothing
+            # Unknown items count: an allow list of nothing else allows nothing.
+            rows = self._rows(f"lists.{number}", table, keep_unknown=True)
             for segment, part in _by_segment(rows):
                 withheld_N = np.full(self._n_items, table.kind == "allow")
                 listed = part[tables.ITEM_IDX]
@@ -128,18 +136,15 @@ class RuleTables:
         config = self._config.availability
         assert config is not None
         rows = self._rows("availability", config)
-        least, most = np.iinfo(np.int64).min, np.iinfo(np.int64).max
         items = rows[tables.ITEM_IDX]
-        start, end = (
-            rows.get("start", np.full(len(items), least)),
-            rows.get("end", np.full(len(items), most)),
-        )
+        start, end = (rows.get(name, np.full(len(items), bound)) for name, bound in _OPEN.items())
         covers = (start <= end_us) & (end >= end_us + int(config.hours * _HOUR_US))
         available_N = np.ones(self._n_items, np.bool_)
         available_N[items] = False
         available_N[items[covers]] = True
         return available_N
 
+    @cached_property
     def _boosts(self) -> dict[str | None, npt.NDArray[np.float32]]:
         """Segment, or None for everyone, who comes first -> boost of each item; empty without any."""
         boosts: dict[str | None, npt.NDArray[np.float32]] = {}
@@ -193,9 +198,7 @@ class RuleTables:
         rows: Arrays = {tables.ITEM_IDX: items_R[kept_R]}
         for name in wanted:
             column = table.column(name)
-            if name in ("start", "end"):
-                column = column.fill_null(np.iinfo(np.int64).min if name == "start" else np.iinfo(np.int64).max)
-            rows[name] = column.to_numpy()[kept_R]
+            rows[name] = (column.fill_null(_OPEN[name]) if name in _OPEN else column).to_numpy()[kept_R]
         return rows
 
 

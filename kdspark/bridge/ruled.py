@@ -13,9 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kdspark import tables
-from kdspark.bridge.arrow import user_batch
 from kdspark.bridge.rules import load_rules
-from kdspark.bridge.scoring import RankTask, answer
+from kdspark.bridge.scoring import RankTask, vectors_of
 from kdspark.bridge.shipping import Shipped
 from kdspark.errors import ConfigError
 from kdspark.ranking.ragged import Csr, joined
@@ -40,14 +39,13 @@ class RuledTask:
         self, batch: pa.RecordBatch
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
         """Items, scores and reasons [B, K] of at most `batch_size` users, these as places in `tables.REASONS`."""
-        rank, started = self.rank, perf_counter()
-        serving, catalogue = rank.shipped.load(), _catalogue(rank.shipped, self.rules)
-        users = user_batch(batch).pad_to(rank.batch_size)
-        answers, known_B = answer(serving, users)
+        rank, catalogue = self.rank, _catalogue(self.rank.shipped, self.rules)
+        _, users, answers, known_B = rank.encoded(batch)
         encoded, rows = perf_counter(), batch.num_rows
         subjects = self._subjects(batch, catalogue.rules, users)
-        lists = catalogue.lists(vectors_of(answers)[:rows], known_B[:rows], subjects, rank.k, rank.memory_mib)
-        rank.timing.encode.add(encoded - started)
+        without = ConfigError("`scoring.rules` need a student with vectors.", "Choose another student, or no rules.")
+        vectors_BD = vectors_of(answers, without)[:rows]
+        lists = catalogue.lists(vectors_BD, known_B[:rows], subjects, rank.k, rank.memory_mib)
         rank.timing.score.add(perf_counter() - encoded)
         return lists.items_BK, lists.scores_BK, lists.reasons_BK
 
@@ -70,25 +68,8 @@ def _where(csr: Csr, kept: npt.NDArray[np.bool_]) -> Csr:
     return counts[csr[0]], csr[1][kept]
 
 
-def vectors_of(answers: Any) -> npt.NDArray[np.float32]:
-    """The users' vectors [B, D].
-
-    Raises:
-        ConfigError: the model has none.
-    """
-    from kdspark.models.answers import VectorAnswers
-
-    if not isinstance(answers, VectorAnswers):
-        raise ConfigError(
-            "`scoring.rules` need a student whose scores are inner products.", "Choose another student, or no rules."
-        )
-    return answers.users_BD
-
-
 @functools.lru_cache(maxsize=2)
 def _catalogue(shipped: Shipped, names: tuple[str, ...]) -> Catalogue:
     serving, rules = shipped.load(), load_rules(names)
-    counts_N = serving.popularity_N_numpy.astype(np.float64)
-    share_N = (counts_N / max(counts_N.sum(), 1.0)).astype(np.float32)
     items_ND = np.ascontiguousarray(serving.items_ND.float().numpy())
-    return Catalogue(items_ND, serving.allowed_N_numpy, share_N, rules)
+    return Catalogue(items_ND, serving.allowed_N_numpy, serving.popularity_share_N, rules)

@@ -9,6 +9,7 @@ Legend: B users of a batch, N items, D dims, K list length.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,18 +19,20 @@ import pyarrow as pa
 from kdspark import tables
 from kdspark.bridge.arrow import compact_lists, rebatch, user_batch
 from kdspark.bridge.shipping import Shipped, ship
+from kdspark.errors import KdsparkError
 from kdspark.ranking.ragged import Csr, from_padded, joined, pad_to, select_rows
 from kdspark.ranking.topk import top_k
 from kdspark.spark.lists import ragged_lists
 
 if TYPE_CHECKING:
     from pyspark.accumulators import Accumulator
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
     from kdspark.models.answers import Answers
     from kdspark.models.batch import UserBatch
     from kdspark.models.serving import Serving
 
+Encoded = tuple["Serving", "UserBatch", "Answers", npt.NDArray[np.bool_]]
 Found = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 
 
@@ -39,6 +42,11 @@ class Timing:
 
     encode: "Accumulator[float]"
     score: "Accumulator[float]"
+
+    @classmethod
+    def of(cls, spark: "SparkSession") -> "Timing":
+        """Of nothing yet."""
+        return cls(spark.sparkContext.accumulator(0.0), spark.sparkContext.accumulator(0.0))
 
 
 def rank_users(
@@ -64,8 +72,7 @@ def rank_users(
         A lazy frame with schema `tables.SCHEMAS["ranked"]`, and timings that are filled in as it is computed.
     """
     spark = users.sparkSession
-    shipped = ship(spark, bundle)
-    timing = Timing(spark.sparkContext.accumulator(0.0), spark.sparkContext.accumulator(0.0))
+    shipped, timing = ship(spark, bundle), Timing.of(spark)
     rows = users.select(*INPUT)
     if seen is not None:
         rows = rows.join(seen, tables.USER_IDX, "left")
@@ -97,23 +104,25 @@ class RankTask:
 
     def found(self, batch: pa.RecordBatch) -> Found:
         """Items and scores [B, K] of at most `batch_size` users, and who is known to the model [B]."""
-        from time import perf_counter
-
-        serving, started = self.shipped.load(), perf_counter()
-        users = user_batch(batch).pad_to(self.batch_size)
-        answers, known_B = answer(serving, users)
-        encoded = perf_counter()
-        seen = self.seen(batch, users)
+        serving, users, answers, known_B = self.encoded(batch)
+        encoded, seen = perf_counter(), self.seen(batch, users)
         items_BK, scores_BK = answers.top(self.k, seen, self.memory_mib)
         if not known_B.all():
             strangers = np.flatnonzero(~known_B)
             rest = None if seen is None else select_rows(seen, strangers)
             popular = _popular(serving, len(strangers), rest, self.k, self.memory_mib)
             items_BK[strangers], scores_BK[strangers] = popular
-        self.timing.encode.add(encoded - started)
         self.timing.score.add(perf_counter() - encoded)
         rows = batch.num_rows
         return items_BK[:rows], scores_BK[:rows], known_B[:rows]
+
+    def encoded(self, batch: pa.RecordBatch) -> Encoded:
+        """The bundle, the users padded to `batch_size`, the answers to them, and who is known to the model."""
+        serving, started = self.shipped.load(), perf_counter()
+        users = user_batch(batch).pad_to(self.batch_size)
+        answers, known_B = answer(serving, users)
+        self.timing.encode.add(perf_counter() - started)
+        return serving, users, answers, known_B
 
     def seen(self, batch: pa.RecordBatch, users: "UserBatch") -> Csr | None:
         """What is left out for each user of the padded batch."""
@@ -137,9 +146,16 @@ def _popular(
     serving: "Serving", rows: int, seen: Csr | None, k: int, memory_mib: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """Popularity through the same kernel: one dimension, every user 1, every item its share of events."""
-    counts_N = serving.popularity_N_numpy.astype(np.float64)
-    share_N = (counts_N / max(counts_N.sum(), 1.0)).astype(np.float32)
-    return top_k(np.ones((rows, 1), np.float32), share_N[:, None], k, seen, serving.allowed_N_numpy, memory_mib)
+    return top_k(np.ones((rows, 1), np.float32), serving.popular, k, seen, memory_mib=memory_mib)
+
+
+def vectors_of(answers: "Answers", without: KdsparkError) -> npt.NDArray[np.float32]:
+    """The vectors [B, D] behind the answers; raises the error where they come from none."""
+    from kdspark.models.answers import VectorAnswers
+
+    if not isinstance(answers, VectorAnswers):
+        raise without
+    return answers.users_BD
 
 
 def _ranked(

@@ -57,10 +57,14 @@ def ship_ids(spark: "SparkSession", vocabulary: Path, idx_name: str, id_name: st
         folder: where the file is written that is sent.
     """
     spark_type = read_table(spark, vocabulary).schema[id_name].dataType.simpleString()
-    table = pq.read_table(vocabulary, columns=[idx_name, id_name]).sort_by(idx_name)
     path = folder / f"{id_name}s.parquet"
-    pq.write_table(table.select([id_name]), path)
+    pq.write_table(pa.table({id_name: ids_in_order(vocabulary, idx_name, id_name)}), path)
     return ShippedIds(ship_file(spark, path), spark_type)
+
+
+def ids_in_order(vocabulary: Path, idx_name: str, id_name: str) -> pa.ChunkedArray:
+    """A vocabulary's ids, each at its index."""
+    return pq.read_table(vocabulary, columns=[idx_name, id_name]).sort_by(idx_name).column(id_name)
 
 
 @functools.lru_cache(maxsize=2)

@@ -15,6 +15,7 @@ from torch import Tensor
 from kdspark.models.answers import Answers, Catalogue, answer
 from kdspark.models.batch import UserBatch
 from kdspark.models.recommender import Recommender
+from kdspark.ranking.index import ItemIndex
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,17 @@ class Serving:
     def allowed_N_numpy(self) -> npt.NDArray[np.bool_]:
         """The mask of allowed items as numpy."""
         return np.asarray(self.allowed_N.numpy(), np.bool_)
+
+    @cached_property
+    def popular(self) -> ItemIndex:
+        """The items as vectors of one dimension, their share of events, prepared once for all batches."""
+        return ItemIndex(self.popularity_share_N[:, None], self.allowed_N_numpy, halves=False)
+
+    @property
+    def popularity_share_N(self) -> npt.NDArray[np.float32]:
+        """Share of all events."""
+        counts_N = self.popularity_N_numpy.astype(np.float64)
+        return (counts_N / max(counts_N.sum(), 1.0)).astype(np.float32)  # type: ignore[no-any-return]
 
     @property
     def popularity_N_numpy(self) -> npt.NDArray[np.int64]:

@@ -24,9 +24,9 @@ def best_of(
     keys_E = np.setdiff1d(_keys(listed, width), _keys(left_out, width))
     rows_E, items_E = np.divmod(keys_E, width)
     places_E = index.columns.places(items_E)
-    kept_E = places_E >= 0
-    kept_E &= ~(subject_BX[rows_E] & index.withheld_MX[np.maximum(places_E, 0)]).any(axis=1) if kept_E.any() else False
-    rows_E, items_E = rows_E[kept_E], items_E[kept_E]
+    rows_E, items_E, places_E = (values_E[places_E >= 0] for values_E in (rows_E, items_E, places_E))
+    open_E = ~(subject_BX[rows_E] & index.withheld_MX[places_E]).any(axis=1)
+    rows_E, items_E = rows_E[open_E], items_E[open_E]
     scores_E = np.empty(len(rows_E), np.float32)
     for start in range(0, len(rows_E), _ENTRIES):
         part = slice(start, start + _ENTRIES)

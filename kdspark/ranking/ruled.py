@@ -8,7 +8,7 @@ going down the whole catalogue would give, at the cost of a pass for those who n
 Legend: B users, R users of a step, N items, D dims, K list length, P pool, Z boosts, E places of lists.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +21,12 @@ from kdspark.ranking.picking import pick, unit_vectors
 from kdspark.ranking.ragged import Csr, from_padded, joined, select_rows
 from kdspark.ranking.rules import Caps, Diversity, Rules, Subjects
 from kdspark.ranking.topk import top_k
+from kdspark.tables import REASONS
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-MODEL, COLD_START, BOOSTED, OVER_CAP, BACKFILL = range(5)
+MODEL, COLD_START, BOOSTED, OVER_CAP, BACKFILL = range(len(REASONS))
 _ENTRIES = 1 << 20  # left out for users whose lists fell short, at a time
 
 
@@ -60,8 +61,8 @@ class Catalogue:
         fills_N = rules.allowed_N & ~known_N & np.isfinite(rules.backfill_N)
         order_N1 = np.where(fills_N, rules.backfill_N, np.float32(0))[:, None]
         self.backfill = ItemIndex(order_N1, fills_N, withheld_NX=rules.withheld_NX)
-        self.diverse = rules.diversity is not None and rules.diversity.share > 0
-        self.units_ND = unit_vectors(items_ND, known_N) if self.diverse else np.empty((len(items_ND), 0), np.float32)
+        none = np.empty((len(items_ND), 0), np.float32)
+        self.units_ND = unit_vectors(items_ND, known_N) if rules.diversity else none
 
     def lists(
         self, users_BD: Floats, known_B: npt.NDArray[np.bool_], subjects: Subjects, k: int, memory_mib: int
@@ -108,17 +109,15 @@ class Lists:
         self.reasons_BK = np.zeros((rows, k), np.uint8)
         self.filled_B = np.zeros(rows, np.int64)
 
-    def fill(self, sources: Iterable[Source], last: Iterable[Source]) -> None:
+    def fill(self, sources: Sequence[Source], last: Sequence[Source]) -> None:
         """First within the caps, then beyond those that give way; in the end from what the model does not know."""
         soft = bool(self._caps.soft_G.any())
-        for among, diverse, over in (
-            (list(sources), self._catalogue.rules.diversity, OVER_CAP),
-            (list(last), None, BACKFILL),
-        ):
+        diversity = self._catalogue.rules.diversity
+        for among, diverse, over in ((sources, diversity, OVER_CAP), (last, None, BACKFILL)):
             for source in among:
-                self._fill(source, source.rows, self._caps.most_G, source.reason, diverse)
+                self._fill(source, self._caps.most_G, source.reason, diverse)
             for source in among if soft else []:
-                self._fill(source, source.rows, self._caps.hard_G, over, None)
+                self._fill(source, self._caps.hard_G, over, None)
 
     def mark_boosted(self) -> None:
         """The model's items that a boost has raised say so."""
@@ -130,17 +129,14 @@ class Lists:
         raised &= self.items_BK[rows, places] >= 0
         self.reasons_BK[rows[raised], places[raised]] = BOOSTED
 
-    def _fill(
-        self, source: Source, rows: Ints, most_G: npt.NDArray[np.int32], reason: int, diversity: Diversity | None
-    ) -> None:
+    def _fill(self, source: Source, most_G: npt.NDArray[np.int32], reason: int, diversity: Diversity | None) -> None:
         k = self.items_BK.shape[1]
-        rows = rows[self.filled_B[rows] < k]
+        rows = source.rows[self.filled_B[source.rows] < k]
         if not len(rows):
             return
-        share = diversity.share if diversity else 0.0
-        chooses = bool(len(most_G)) or share > 0
-        pool = (diversity.pool or 5 * k) if diversity else 0
-        size = max(k, pool or 2 * k + 32) if chooses else k
+        share, size = 0.0, 2 * k + 32 if len(most_G) else k
+        if diversity:
+            share, size = diversity.share, max(k, diversity.pool or 5 * k)
         left_out = joined(select_rows(self._subjects.left_out, rows), from_padded(self.items_BK[rows]))
         short, out = self._step(source, rows, left_out, size, most_G, reason, share)
         for left, without in _parts(short, out, max(1, _ENTRIES // max(1, len(source.index.items_ND)))):
@@ -168,9 +164,7 @@ class Lists:
         return rows[short], joined(select_rows(left_out, short), from_padded(pool_RP[short]))
 
     def _closed(self, rows: Ints, most_G: npt.NDArray[np.int32]) -> Csr:
-        """The items of groups of which a list holds as many as it may."""
-        if not len(most_G):
-            return np.zeros(len(rows) + 1, np.int64), np.empty(0, np.int64)
+        """The items of groups of which a list holds as many as it may; only caps leave lists short."""
         held = from_padded(self.items_BK[rows])
         per_item = select_rows(self._caps.groups_of, held[1])
         owners = np.repeat(np.repeat(np.arange(len(rows)), np.diff(held[0])), np.diff(per_item[0]))
@@ -200,7 +194,7 @@ class Lists:
         return items_RK, scores_RK
 
 
-def _parts(rows: Ints, csr: Csr, size: int) -> Iterable[tuple[Ints, Csr]]:
+def _parts(rows: Ints, csr: Csr, size: int) -> Iterator[tuple[Ints, Csr]]:
     """Blocks of so many rows."""
     for start in range(0, len(rows), size):
         places = np.arange(start, min(start + size, len(rows)))

@@ -120,13 +120,5 @@ def of_segments(rules: Rules, segments: Csr) -> tuple[Words, Floats]:
     return subject_BX, weights_BZ
 
 
-def words_of(bits_RL: Bools) -> Words:
-    """Bits of lists [R, L] as words [R, X], list i being bit i % 64 of word i // 64."""
-    rows, lists = bits_RL.shape
-    padded = np.zeros((rows, -(-lists // 64) * 64), np.bool_)
-    padded[:, :lists] = bits_RL
-    return np.packbits(padded, axis=1, bitorder="little").view("<u8").astype(np.uint64).reshape(rows, -1)
-
-
 def _indptr(ascending: Ints, rows: int) -> Ints:
     return np.searchsorted(ascending, np.arange(rows + 1))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from kdspark import tables
-from kdspark.bridge.items import load_items, serving_bundle
+from kdspark.bridge.items import serving_bundle
 from kdspark.bridge.prepared import Prepared
 from kdspark.bridge.recommending import recommend
 from kdspark.bridge.rules import ShippedRules, compile_rules
@@ -57,13 +57,11 @@ def _build(task: Task, model: str) -> Outcome:
         trained_items=prepared / ("items_full" if task.night.config.refit else "items_train"),
         out=task.out / "serving",
     )
-    rules = None
+    scratch, rules = task.out / "scratch", None
     if config.rules is not None:
         files = {key: [SourceFile(**file) for file in found] for key, found in task.settings["files"].items()}
-        counts_N = load_items(prepared / "items_full").n_events.numpy()
-        end_us, folder = task.night.end_us, task.out / "rules"
-        rules = compile_rules(spark, config.rules, files, prepared, counts_N, end_us, folder)
-    scratch = task.out / "scratch"
+        events_N, folder = Prepared(prepared).events_of_items("full"), scratch / "tables"
+        rules = compile_rules(spark, config.rules, files, prepared, events_N, task.night.end_us, folder)
     found = recommendations(spark, Prepared(prepared), bundle, config, scratch, rules)
     version = str(read_json(bundle / "model.json")["sha256"])[:16]
     lists = found.withColumns(
@@ -103,8 +101,7 @@ def recommendations(
     ids = ship_ids(spark, prepared.folder / "item_ids", tables.ITEM_IDX, tables.ITEM_ID, bundle)
     files = -(-n_users * config.k // config.rows_per_file)
     tasks = max(1, files, min(spark.sparkContext.defaultParallelism, n_users // _USERS_PER_TASK))
-    sizes = config.k, config.batch_size, config.memory_mib, tasks
-    return recommend(spark, users, beside, bundle, ids, *sizes, in_history, rules.names if rules else None)
+    return recommend(spark, users, beside, bundle, ids, config, tasks, in_history, rules.names if rules else None)
 
 
 def _seen(spark: "SparkSession", prepared: Prepared) -> tuple["DataFrame | None", bool]:

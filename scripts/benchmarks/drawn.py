@@ -25,7 +25,7 @@ from kdspark.config import FeaturesConfig, ScoringConfig
 from kdspark.models.batch import ItemTable
 from kdspark.models.closed_form import Factors
 from kdspark.models.storage import save_serving
-from kdspark.ranking.ragged import latest
+from kdspark.ranking.ragged import Csr, latest
 from kdspark.ranking.topk import top_k
 from kdspark.spark.io import read_table, uri
 from kdspark.spark.user_files import laid_out
@@ -34,8 +34,9 @@ from kdspark.stages.score import as_rows, recommendations
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_SEEN, _MORE_SEEN, _FEW = 50, 150, 50  # items; of every so many users the first has more than a history holds
+_USUAL, MORE_SEEN, _FEW = 50, 150, 50  # events; of every so many users the first has more than a history holds
 Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Shape:
     items: int
     dims: int
     als: bool = False
-    heavy: int = _MORE_SEEN
+    heavy: int = MORE_SEEN
 
 
 class Drawn:
@@ -62,7 +63,7 @@ class Drawn:
         generator = np.random.default_rng(0)
         self.users_UD = generator.standard_normal((shape.users, shape.dims), np.float32)
         self.items_ND = generator.standard_normal((shape.items, shape.dims), np.float32)
-        counts = np.where(np.arange(shape.users) % _FEW == 0, _MORE_SEEN, _SEEN)
+        counts = event_counts(np.arange(shape.users))
         counts[0] = shape.heavy
         self.indptr = np.concatenate([[0], np.cumsum(counts)])
         self.seen = generator.integers(0, shape.items, self.indptr[-1], np.int32)
@@ -81,7 +82,8 @@ class Drawn:
 
         def score() -> object:
             scratch = self.folder / "scratch"
-            shutil.rmtree(scratch, ignore_errors=True)
+            for folder in (scratch, self.folder / "lists"):
+                shutil.rmtree(folder, ignore_errors=True)
             prepared, bundle = Prepared(self.folder), self.folder / "serving"
             found = recommendations(self.spark, prepared, bundle, config, scratch, rules)
             return as_rows(found).write.parquet(uri(self.folder / "lists"))
@@ -92,36 +94,52 @@ class Drawn:
         shape, folder = self.shape, self.folder
         catalogue = ItemTable.without_features(np.ones(shape.items, np.int64))
         save_serving(Factors.from_numpy(self.users_UD, self.items_ND, catalogue), folder / "serving")
-        everyone = np.arange(shape.users, dtype=np.int32)
-        places = FeaturesConfig().history_length
-        none = list_array(np.empty((shape.users, 0), np.float32), pa.float32())
-        write(
-            folder / "drawn_users",
-            {
-                tables.USER_IDX: everyone,
-                tables.USER_ID: pa.array(everyone.astype(np.int64)),
-                tables.N_EVENTS: np.diff(self.indptr).astype(np.int32),
-                tables.HISTORY: list_array(latest((self.indptr, self.seen), places), pa.int32()),
-                tables.CODES: list_array(np.empty((shape.users, 0), np.int32), pa.int32()),
-                tables.NUMBERS: none,
-                tables.VECTOR: none,
-            },
-        )
+        everyone, events = np.arange(shape.users, dtype=np.int32), (self.indptr, self.seen)
+        write(folder / "drawn_users", user_columns(everyone, events))
         users = read_table(self.spark, folder / "drawn_users")
         laid_out(users, shape.users).write.parquet(uri(folder / "users_full"))
         write(
             folder / "interactions",
-            {
-                tables.USER_IDX: np.repeat(everyone, np.diff(self.indptr)),
-                tables.ITEM_IDX: self.seen,
-                tables.SPLIT: pa.array(np.repeat(tables.TRAIN, len(self.seen))),
-            },
+            event_columns(everyone, events),
             files=-(-len(self.seen) // 1_000_000),
             starts=self.indptr,  # whole users
         )
         write(folder / "user_ids", {tables.USER_IDX: everyone, tables.USER_ID: pa.array(everyone.astype(np.int64))})
         items = np.arange(shape.items, dtype=np.int32)
         write(folder / "item_ids", {tables.ITEM_IDX: items, tables.ITEM_ID: pa.array(items.astype(np.int64))})
+
+
+def event_counts(users: Ints, usual: int = _USUAL) -> Ints:
+    """How many events users have: one of 50 more than a history holds."""
+    return np.where(users % _FEW == 0, MORE_SEEN, usual)
+
+
+def user_columns(users: npt.NDArray[np.int32], events: Csr) -> dict[str, Any]:
+    """A users' table without features."""
+    return {
+        tables.USER_IDX: users,
+        tables.USER_ID: users.astype(np.int64),
+        tables.N_EVENTS: np.diff(events[0]).astype(np.int32),
+        tables.HISTORY: list_array(latest(events, FeaturesConfig().history_length), pa.int32()),
+        **no_features(len(users)),
+    }
+
+
+def event_columns(users: npt.NDArray[np.int32], events: Csr) -> dict[str, Any]:
+    """Table "interactions" of the same users, without weights; times are those of one clock for all."""
+    counts = np.diff(events[0])
+    return {
+        tables.USER_IDX: np.repeat(users, counts),
+        tables.ITEM_IDX: events[1].astype(np.int32),
+        tables.TS: np.arange(len(events[1])),
+        tables.SPLIT: pa.array(np.repeat(tables.TRAIN, len(events[1]))),
+    }
+
+
+def no_features(rows: int) -> dict[str, pa.ListArray]:
+    """The columns of features of users or items that have none."""
+    kinds = {tables.CODES: pa.int32(), tables.NUMBERS: pa.float32(), tables.VECTOR: pa.float32()}
+    return {name: list_array(np.empty((rows, 0), kind.to_pandas_dtype()), kind) for name, kind in kinds.items()}
 
 
 def rows_of(turns: dict[str, list[tuple[float, float]]], shape: Shape, k: int) -> list[dict[str, Any]]:

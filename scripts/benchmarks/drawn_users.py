@@ -12,21 +12,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from drawn import event_columns, event_counts, user_columns
 
 from kdspark import tables
-from kdspark.bridge.arrow import list_array
-from kdspark.config import BagConfig, FeaturesConfig
+from kdspark.config import BagConfig
 from kdspark.models.batch import FeatureSizes, ItemTable
 from kdspark.models.build import build_model
 from kdspark.models.storage import save_serving
-from kdspark.ranking.ragged import latest
 from kdspark.spark.io import read_table, uri
 from kdspark.spark.user_files import laid_out
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_SEEN, _HEAVY_SEEN, _HEAVY = 50, 150, 50  # items; of every so many users the first has more than a history holds
 _USERS_PER_FILE = 25_000
 _UNORDERED = "drawn"
 
@@ -55,27 +53,10 @@ def draw_bundle(folder: Path, items: int, dim: int) -> None:
 def _write_users(
     folder: Path, number: int, users: npt.NDArray[np.int32], items: int, generator: np.random.Generator
 ) -> None:
-    counts = np.where(users % _HEAVY == 0, _HEAVY_SEEN, _SEEN)
-    indptr = np.concatenate([[0], np.cumsum(counts)])
-    seen = generator.integers(0, items, indptr[-1], np.int32)
-    none = list_array(np.empty((len(users), 0), np.float32), pa.float32())
-    columns = {
-        tables.USER_IDX: users,
-        tables.USER_ID: users.astype(np.int64),
-        tables.N_EVENTS: counts.astype(np.int32),
-        tables.HISTORY: list_array(latest((indptr, seen), FeaturesConfig().history_length), pa.int32()),
-        tables.CODES: list_array(np.empty((len(users), 0), np.int32), pa.int32()),
-        tables.NUMBERS: none,
-        tables.VECTOR: none,
-    }
-    _write(folder / _UNORDERED, number, columns)
-    events = {
-        tables.USER_IDX: np.repeat(users, counts),
-        tables.ITEM_IDX: seen,
-        tables.TS: np.arange(len(seen)),
-        tables.SPLIT: pa.array(np.repeat(tables.TRAIN, len(seen))),
-    }
-    _write(folder / "interactions", number, events)
+    indptr = np.concatenate([[0], np.cumsum(event_counts(users))])
+    events = indptr, generator.integers(0, items, indptr[-1], np.int32)
+    _write(folder / _UNORDERED, number, user_columns(users, events))
+    _write(folder / "interactions", number, event_columns(users, events))
 
 
 def _write(folder: Path, number: int, columns: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from positions import Positions, Shape
-from processes import timed
+from processes import in_turns
 from surroundings import machine
 
 from kdspark import tables
@@ -58,13 +58,7 @@ def run(out: Path, shapes: tuple[Shape, ...] = SHAPES, repeats: int = 3) -> dict
     for number, shape in enumerate(shapes):
         folder = out.resolve() / str(number)
         methods = _Methods(spark, shape, folder)
-        turns: dict[str, list[tuple[float, float]]] = {"stage": [], "torch": []}
-        for turn in range(repeats + 1):  # the first turn warms up
-            for name, method in (("stage", methods.drawn.label), ("torch", methods.bare)):
-                spent = timed(method)
-                turns[name] += [spent] if turn else []
-            if not turn:
-                methods.check()
+        turns = in_turns({"stage": methods.drawn.label, "torch": methods.bare}, repeats, methods.check)
         for name, spent in turns.items():
             wall = median(seconds for _, seconds in spent)
             rows.append(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from drawn import write
+from drawn import event_columns, event_counts, no_features, write
 
 from kdspark import tables
 from kdspark.bridge.arrow import list_array
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 HISTORY = 50
-_MORE_EVENTS, _FEW = 150, 50  # of every so many users the first has more events than a history holds
 _FILES = 8
 Ints = npt.NDArray[np.int64]
 
@@ -94,7 +93,7 @@ class Positions:
 
     def _draw(self) -> None:
         generator, shape = np.random.default_rng(0), self.shape
-        counts = np.where(np.arange(shape.users) % _FEW == 0, _MORE_EVENTS, shape.events)
+        counts = event_counts(np.arange(shape.users), shape.events)
         indptr = np.concatenate([[0], np.cumsum(counts)])
         items = generator.integers(0, shape.items, indptr[-1])
         most = self.config.data.examples.max_positions if self.config.soft_labels.positions else 0
@@ -119,15 +118,9 @@ class Positions:
                 tables.TARGETS: _lists(targets[:, None]),
             },
         )
-        times = np.arange(len(events[1])) - np.repeat(events[0][:-1], counts)
         columns = {tables.N_EVENTS: counts.astype(np.int32), tables.HISTORY: _lists(latest(events, HISTORY))}
         _table(folder / "users_train", tables.USER_IDX, users, columns)
-        interactions = {
-            tables.USER_IDX: np.repeat(users, counts).astype(np.int32),
-            tables.ITEM_IDX: events[1].astype(np.int32),
-            tables.TS: times,
-            tables.SPLIT: pa.array(np.repeat(tables.TRAIN, len(times))),
-        }
+        interactions = event_columns(users.astype(np.int32), events)
         write(folder / "interactions", interactions, files=1)
         everything = np.arange(self.shape.items)
         _table(folder / "items_train", tables.ITEM_IDX, everything, {tables.N_EVENTS: self.catalogue.n_events.numpy()})
@@ -164,11 +157,7 @@ def _teacher(shape: Shape, catalogue: ItemTable) -> Recommender:
 
 def _table(folder: Path, key: str, indices: Ints, columns: dict[str, Any]) -> None:
     """Rows of users, or items, without features."""
-    none = {
-        name: pa.array([[]] * len(indices), pa.list_(kind))
-        for name, kind in ((tables.CODES, pa.int32()), (tables.NUMBERS, pa.float32()), (tables.VECTOR, pa.float32()))
-    }
-    write(folder, {key: indices.astype(np.int32), **columns, **none}, files=_FILES)
+    write(folder, {key: indices.astype(np.int32), **columns, **no_features(len(indices))}, files=_FILES)
 
 
 def _lists(values_RL: Ints) -> pa.ListArray:

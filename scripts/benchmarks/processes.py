@@ -25,6 +25,25 @@ def timed(method: Callable[[], object]) -> tuple[float, float]:
     return cpu_seconds() - cpu, perf_counter() - wall
 
 
+def in_turns(
+    methods: dict[str, Callable[[], object]], repeats: int, check: Callable[[], None] | None = None
+) -> dict[str, list[tuple[float, float]]]:
+    """Method -> (processor seconds, wall seconds) of each turn, in which methods alternate.
+
+    Args:
+        check: called when all have been called once, to warm up.
+    """
+    for method in methods.values():
+        method()
+    if check is not None:
+        check()
+    turns: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
+    for _ in range(repeats):
+        for name, method in methods.items():
+            turns[name].append(timed(method))
+    return turns
+
+
 def processes() -> list[tuple[int, list[str]]]:
     """Of each process its id, and the fields of /proc/PID/stat from the state on, with its name last."""
     found = []

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from drawn import Drawn, Shape, rows_of, write
-from processes import timed
+from processes import in_turns
 from surroundings import machine
 
 from kdspark.bridge.rules import compile_rules
@@ -44,14 +44,7 @@ def run(out: Path, shape: Shape = SHAPE, heavy: int = _HEAVY, repeats: int = 3, 
     )
     config = _drawn_rules(drawn, out / "rules")
     methods = {"none": drawn.job(), "rules": _ruled(drawn, config), "heavy_user": burdened.job()}
-    turns: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
-    for turn in range(repeats + 1):  # the first turn warms up
-        for name, method in methods.items():
-            for folder in (drawn.folder, burdened.folder):
-                shutil.rmtree(folder / "lists", ignore_errors=True)
-            spent = timed(method)
-            if turn:
-                turns[name].append(spent)
+    turns = in_turns(methods, repeats)
     ratios = {
         ratio: median(one[1] / two[1] for one, two in zip(turns[name], turns["none"], strict=True))
         for ratio, name in (("rules_vs_none", "rules"), ("heavy_user", "heavy_user"))

@@ -9,6 +9,7 @@ Legend: U users, N items, D dims, K list length.
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from drawn import Drawn, Shape, rows_of, write
-from processes import timed
+from processes import in_turns
 from pyspark.ml.recommendation import ALS, ALSModel
 from surroundings import machine
 
@@ -41,16 +42,7 @@ def run(out: Path, shapes: tuple[Shape, ...] = SHAPES, repeats: int = 3, k: int 
         folder = out.resolve() / str(number)
         shutil.rmtree(folder, ignore_errors=True)
         drawn = Drawn(spark, shape, folder, k)
-        methods = _methods(drawn)
-        turns: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
-        for turn in range(repeats + 1):  # the first turn warms up
-            for name, method in methods.items():
-                shutil.rmtree(folder / "lists", ignore_errors=True)
-                spent = timed(method)
-                if turn:
-                    turns[name].append(spent)
-                elif name == NAME:
-                    _check_lists(drawn)
+        turns = in_turns(_methods(drawn), repeats, partial(_check_lists, drawn))
         rows += rows_of(turns, shape, k)
         job = turns["score"]
         if shape.als:
@@ -100,8 +92,9 @@ def _als(drawn: Drawn) -> Callable[[], object]:
         write(folder / name, {"id": ids, "features": list_array(vectors, pa.float32())})
 
     def als() -> object:
+        shutil.rmtree(folder / "lists", ignore_errors=True)
         lists = ALSModel.load(uri(folder)).recommendForAllUsers(drawn.k)
         rows = lists.selectExpr("user", "posexplode(recommendations) AS (place, item)")
-        return rows.select("user", "place", "item.*").write.parquet(uri(drawn.folder / "lists"))
+        return rows.select("user", "place", "item.*").write.parquet(uri(folder / "lists"))
 
     return als

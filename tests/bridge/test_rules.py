@@ -13,7 +13,7 @@ from kdspark import tables
 from kdspark.bridge.recommending import recommend
 from kdspark.bridge.rules import compile_rules
 from kdspark.bridge.shipping import ship_ids
-from kdspark.config import RulesConfig
+from kdspark.config import RulesConfig, ScoringConfig
 from kdspark.errors import InputError
 from kdspark.models.batch import ItemTable
 from kdspark.models.closed_form import Factors
@@ -65,8 +65,10 @@ class Shop:
                 [(user, item) for user, items in seen.items() for item in items], "user_idx INT, seen INT"
             )
         beside = [write_beside(frame, out / "users", out / name) for name, frame in frames.items() if frame]
-        sizes = k, 2, 16, 2, False
-        found = recommend(self.spark, out / "users", beside, self.folder / "bundle", ids, *sizes, shipped.names)
+        config = ScoringConfig(k=k, batch_size=2, memory_mib=16)
+        found = recommend(
+            self.spark, out / "users", beside, self.folder / "bundle", ids, config, 2, False, shipped.names
+        )
         sign = dict(zip(tables.REASONS, ["", "c", "b", "o", "f"], strict=True))
         return {
             row.user_id: [f"{item.item_id - 100}{sign[item.reason]}" for item in row["items"]]

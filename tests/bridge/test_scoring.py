@@ -14,7 +14,7 @@ from kdspark.bridge.labels import write_labels
 from kdspark.bridge.recommending import recommend
 from kdspark.bridge.scoring import rank_users
 from kdspark.bridge.shipping import ship_ids
-from kdspark.config import SoftLabelsConfig, TransformerConfig
+from kdspark.config import ScoringConfig, SoftLabelsConfig, TransformerConfig
 from kdspark.models.batch import FeatureSizes, ItemTable, UserBatch
 from kdspark.models.build import build_model
 from kdspark.models.recommender import Recommender
@@ -28,6 +28,7 @@ GENERATOR = np.random.default_rng(11)
 HISTORIES = GENERATOR.integers(-1, N_ITEMS, (N_USERS, LENGTH))
 HISTORIES[3] = tables.PAD  # a stranger
 COUNTS = GENERATOR.integers(0, 9, N_ITEMS)
+SHORT = ScoringConfig(k=5, batch_size=7, memory_mib=16)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def test_recommendations_are_the_lists_in_external_ids(
     listed = pairs(spark).filter("user_idx % 3 = 0") if mask_history else pairs(spark)
     laid_out(users, N_USERS).write.parquet(str(tmp_path / "users"))
     beside = [write_beside(listed, tmp_path / "users", tmp_path / "seen")]
-    found = recommend(spark, tmp_path / "users", beside, bundle, ids, 5, 7, 16, tasks, mask_history)
+    found = recommend(spark, tmp_path / "users", beside, bundle, ids, SHORT, tasks, mask_history)
     assert found.rdd.getNumPartitions() == tasks
     assert found.schema["items"].dataType.elementType["item_id"].dataType.simpleString() == kind.lower()
     ranked, _ = rank_users(frame(spark, 2), seen(spark), bundle, 5, 64, 16)
@@ -125,7 +126,7 @@ def test_nothing_is_shuffled(spark: SparkSession, bundle: Path, tmp_path: Path) 
     users = frame(spark, 2).selectExpr("*", "concat('u', user_idx) AS user_id")
     laid_out(users, N_USERS).write.parquet(str(tmp_path / "users"))
     beside = [write_beside(pairs(spark), tmp_path / "users", tmp_path / "seen")]
-    found = as_rows(recommend(spark, tmp_path / "users", beside, bundle, ids, 5, 7, 16, 3, False))
+    found = as_rows(recommend(spark, tmp_path / "users", beside, bundle, ids, SHORT, 3, False))
     plan = found._jdf.queryExecution().executedPlan().toString()  # type: ignore[operator]
     assert not set(re.findall(r"Exchange|Join|Sort", plan))
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from kdspark.ranking import ruled
 from kdspark.ranking.ruled import BACKFILL, BOOSTED, COLD_START, MODEL, OVER_CAP, Catalogue
-from kdspark.ranking.rules import Caps, Diversity, Rules, Subjects, of_segments, words_of
+from kdspark.ranking.rules import Caps, Diversity, Rules, Subjects, of_segments
+from tests.ranking.lists import words
 
 SEGMENTS = 3
 
@@ -50,11 +51,11 @@ class Case:
         weights = np.hstack([np.ones((SEGMENTS, 1)), np.eye(SEGMENTS)])[:, : self.boosts.shape[1]]
         return Rules(
             self.allowed,
-            words_of(self.withheld),
+            words(self.withheld),
             self.boosts,
             Caps.of(self.n_items, pairs, self.most.astype(np.int32), self.soft),
             self.backfill,
-            words_of(self.segment_lists),
+            words(self.segment_lists),
             weights.astype(np.float32),
             diversity,
         )

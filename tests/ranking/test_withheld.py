@@ -10,6 +10,7 @@ from kdspark.ranking import index as index_module
 from kdspark.ranking import tiles
 from kdspark.ranking.index import ItemIndex
 from kdspark.ranking.topk import top_k
+from tests.ranking.lists import words
 
 
 @pytest.fixture(scope="module", autouse=True, params=[True, False])
@@ -18,14 +19,6 @@ def halves(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index_module, "halves_are_fast", lambda: request.param)
         yield request.param
-
-
-def words(bits_RL):
-    """Bits of lists [R, L] as words [R, X]."""
-    rows, lists = bits_RL.shape
-    padded = np.zeros((rows, -(-lists // 64) * 64), bool)
-    padded[:, :lists] = bits_RL
-    return np.packbits(padded, axis=1, bitorder="little").view(np.uint64)
 
 
 def expected(users, items, k, out_BN):
