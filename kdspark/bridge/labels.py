@@ -75,7 +75,7 @@ def write_labels(
     """
     task = _LabelTask(ship(examples.sparkSession, bundle), config, teacher_id, seed, vectors, history_length)
     columns = [*tables.columns("examples"), *({EARLIER} & set(examples.columns))]
-    return write_from_workers(examples.select(*columns), label_table(vectors), folder, task)
+    return write_from_workers(examples.select(*columns), tables.ddl(label_table(vectors)), folder, task)
 
 
 def label_table(vectors: bool) -> str:

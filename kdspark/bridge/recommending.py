@@ -20,10 +20,10 @@ from kdspark.bridge.shipping import ShippedIds, ship
 from kdspark.config import ScoringConfig
 from kdspark.ranking.ruled import COLD_START, MODEL
 from kdspark.spark.io import read_table
-from kdspark.spark.user_files import map_users
+from kdspark.spark.user_files import UserPass, map_users
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 
 def recommend(
@@ -36,7 +36,7 @@ def recommend(
     tasks: int,
     mask_history: bool,
     rules: Sequence[str] | None = None,
-) -> "DataFrame":
+) -> UserPass:
     """The lists of `scoring.rank_users` in external ids, or those that keep to rules; without any shuffle.
 
     Args:

@@ -45,7 +45,7 @@ class ScoringConfig(Strict):
 
     Args:
         layout: `rows` writes a row per user and rank; `lists` one per user, with an array of items, best first.
-        rows_per_file: about as many items of lists make an output file, and a task: no score is shuffled.
+        rows_per_file: items of lists in an output file, at most; a task writes at least one, as no score is shuffled.
         rules: what lists have to keep to besides.
     """
 

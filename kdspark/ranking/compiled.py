@@ -226,17 +226,25 @@ def withhold(
     subject_BX: npt.NDArray[np.uint64],
     withheld_MX: npt.NDArray[np.uint64],
     nothing: Any,
+    alike: npt.NDArray[np.int64],
 ) -> None:
     """Set the scores of what is withheld to `nothing`.
 
     Args:
+        alike: all rows, those subject to the same lists side by side: for them items are looked up once.
         subject_BX: the lists that a user is subject to: list i is bit i % 64 of word i // 64.
         withheld_MX: the lists that withhold an item.
     """
-    for row in range(tile_BW.shape[0]):
-        for column in range(tile_BW.shape[1]):
-            if _withheld(subject_BX[row], withheld_MX[first + column]):
-                tile_BW[row, column] = nothing
+    columns = np.empty(tile_BW.shape[1], np.int32)
+    n, last = 0, np.int64(-1)
+    for row in alike:
+        if last < 0 or (subject_BX[row] != subject_BX[last]).any():
+            n, last = 0, row
+            for column in range(tile_BW.shape[1]):
+                columns[n] = column
+                n += _withheld(subject_BX[row], withheld_MX[first + column])
+        for place in range(n):
+            tile_BW[row, columns[place]] = nothing
 
 
 @compiled()

@@ -177,7 +177,7 @@ class _Scan:
             source.masked(tile_TW, *seen.within(first, first + tile_TW.shape[1]))
             if first == 0 and self.groups >= self.k:
                 if subject_TX.any():  # a limit comes from items that may be in the list
-                    withhold(tile_TW, first, subject_TX, self.withheld_MX, source.nothing)
+                    withhold(tile_TW, first, *lists, source.nothing, np.lexsort(subject_TX.T))
                 first_limits(source.maxima(tile_TW, self.groups), self.k, *rule, limits_T, own.counts)
             above_TW = own.above[: tile_TW.size].reshape(tile_TW.shape)
             source.reaching(tile_TW, limits_T, above_TW)

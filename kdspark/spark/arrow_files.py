@@ -1,12 +1,14 @@
-"""Writing a table from the Python workers: each task writes one Parquet file, with Arrow.
+"""Writing a table from the Python workers: each task writes its Parquet files itself, with Arrow.
 
-For tables of many wide arrays, for which the way of rows through the JVM and its Parquet writer takes several times as
+For many or wide rows that the workers make: their way through the JVM and its Parquet writer takes several times as
 long. Tasks write under hidden names of their own, and the driver gives the files of those that Spark counted as done
 their names. So what a failed, repeated or speculative attempt has left is never part of the table.
 """
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,6 @@ import pyarrow.parquet as pq
 from pyspark import TaskContext
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from kdspark import tables
 from kdspark.errors import StageError
 from kdspark.spark.workers import keep_zip_directories
 
@@ -28,16 +29,35 @@ _GROUP_BYTES = 8 << 20  # as it is in memory: about as many rows as in 2 MiB of 
 _BYTES = 4  # of an item, code or number
 
 
+@dataclass(frozen=True)
+class FileLayout:
+    """How rows lie in files.
+
+    Attributes:
+        group_rows: of a row group; 0: as suits training, for rows of arrays of fixed length.
+        rows_per_file: at most; 0: a file for each partition.
+        repeated: columns whose values repeat in many rows. A history repeats most of the one before it, which zstd sees
+            in plain values and not in packed dictionary codes.
+    """
+
+    group_rows: int = 0
+    rows_per_file: int = 0
+    repeated: tuple[str, ...] = ()
+
+
 def write_from_workers(
-    frame: "DataFrame", table: str, folder: Path, make: Callable[[Batches], Iterator[pa.RecordBatch]]
+    frame: "DataFrame",
+    schema: str,
+    folder: Path,
+    make: Callable[[Batches], Iterator[pa.RecordBatch]],
+    layout: FileLayout = FileLayout(),
 ) -> int:
-    """Write a file for each partition of a frame that has rows; its name and layout depend on the rows alone.
+    """Write the files of each partition of a frame that has rows; their names and layout depend on the rows alone.
 
     Args:
-        table: a key of `tables.SCHEMAS`, without external ids.
+        schema: of the table, as Spark spells it.
         folder: must not exist; driver and executors see it under this path.
-        make: batches of the frame -> batches of the table's columns, whose arrays are of fixed length. Runs in the
-            workers.
+        make: batches of the frame -> batches of the table's columns. Runs in the workers.
 
     Returns:
         Number of rows.
@@ -46,23 +66,24 @@ def write_from_workers(
         StageError: the driver does not see what the executors wrote.
     """
     spark = frame.sparkSession
-    schema = to_arrow_schema(spark.createDataFrame([], tables.ddl(table)).schema)  # type: ignore[type-var]
+    columns = to_arrow_schema(spark.createDataFrame([], schema).schema)  # type: ignore[type-var]
     place = str(folder.absolute())
 
     def write(batches: Batches) -> Iterator[pa.RecordBatch]:
         keep_zip_directories()
         context = TaskContext.get()
         assert context is not None
-        name = f".{context.partitionId():05d}-{uuid.uuid4().hex}"  # of this attempt alone
-        rows = _write(make(batches), schema, Path(place, name))
-        if rows:
-            yield pa.RecordBatch.from_pydict({"part": [context.partitionId()], "name": [name], "n": [rows]})
+        attempt = f".{context.partitionId():05d}-{uuid.uuid4().hex}"  # of this attempt alone
+        for piece, rows in enumerate(_write(make(batches), columns, Path(place, attempt), layout)):
+            found = {"part": [context.partitionId()], "piece": [piece], "name": [_piece(attempt, piece)], "n": [rows]}
+            yield pa.RecordBatch.from_pydict(found)
 
     folder.mkdir(parents=True)
-    files = frame.mapInArrow(write, "part BIGINT, name STRING, n BIGINT").collect()  # a row per file
+    # a row per file
+    files = frame.mapInArrow(write, "part BIGINT, piece BIGINT, name STRING, n BIGINT").collect()
     try:
-        for part, name, _ in files:
-            (folder / name).rename(folder / f"part-{part:05d}.parquet")
+        for part, piece, name, _ in files:
+            (folder / name).rename(folder / f"{_piece(f'part-{part:05d}', piece)}.parquet")
     except FileNotFoundError as error:
         raise StageError(
             f"{folder}: the driver does not see what the executors wrote.",
@@ -71,34 +92,53 @@ def write_from_workers(
     for left in folder.glob(".*"):
         left.unlink(missing_ok=True)
     if not files:
-        pq.write_table(schema.empty_table(), folder / "part-00000.parquet")
-    return sum(n for _, _, n in files)
+        pq.write_table(columns.empty_table(), folder / "part-00000.parquet")
+    return sum(n for *_, n in files)
 
 
-def _write(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path) -> int:
-    """One file, in row groups of a fixed number of rows; none where there are no rows."""
-    first = next((batch for batch in batches if batch.num_rows), None)
-    if first is None:
-        return 0
+def _write(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path, layout: FileLayout) -> Iterator[int]:
+    """One file after the other; gives the rows of each that is complete. None where there are no rows."""
     path.parent.mkdir(parents=True, exist_ok=True)  # a folder that is not shared is found out by the driver
-    group = max(1, _GROUP_BYTES // (_BYTES * _width(first)))
-    held, rows, written = [first], int(first.num_rows), 0
-    # A history repeats most of the one before it, which zstd sees in plain values and not in packed dictionary codes.
-    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False) as writer:
+    most = layout.rows_per_file or 1 << 62
+    piece, rows = 0, 0
+    with ExitStack() as open_file:
+        writer = None
+        for group in _groups(batches, schema, min(layout.group_rows, most)):
+            if writer is not None and rows + group.num_rows > most:
+                open_file.close()
+                yield rows
+                writer, piece, rows = None, piece + 1, 0
+            if writer is None:
+                target, repeated = path.with_name(_piece(path.name, piece)), list(layout.repeated)
+                writer = pq.ParquetWriter(target, schema, compression="zstd", use_dictionary=repeated)
+                open_file.enter_context(writer)
+            writer.write_table(group, row_group_size=group.num_rows)
+            rows += group.num_rows
+    if rows:
+        yield rows
 
-        def write_group(table: pa.Table) -> None:  # in one piece: where batches end, pages would end, too
-            writer.write_table(table.combine_chunks().cast(schema), row_group_size=group)
 
-        for batch in batches:
-            held.append(batch)
-            rows += batch.num_rows
-            while rows >= group:
-                table = pa.Table.from_batches(held)
-                write_group(table.slice(0, group))
-                held, rows, written = table.slice(group).to_batches(), rows - group, written + group
-        for start in range(0, rows, group):
-            write_group(pa.Table.from_batches(held).slice(start, group))
-    return written + rows
+def _groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema, size: int) -> Iterator[pa.Table]:
+    """Row groups of a fixed number of rows, each in one piece: where batches end, pages would end, too."""
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        size = size or max(1, _GROUP_BYTES // (_BYTES * _width(batch)))
+        held.append(batch)
+        rows += batch.num_rows
+        while rows >= size:
+            table = pa.Table.from_batches(held)
+            yield table.slice(0, size).combine_chunks().cast(schema)
+            held, rows = table.slice(size).to_batches(), rows - size
+    if rows:
+        yield pa.Table.from_batches(held).combine_chunks().cast(schema)
+
+
+def _piece(name: str, piece: int) -> str:
+    """Name of a partition's file; the first has that of the partition, and sorts before the others."""
+    return f"{name}_{piece:03d}" if piece else name
 
 
 def _width(batch: pa.RecordBatch) -> int:

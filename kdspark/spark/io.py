@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, StructType
 
 from kdspark import tables
 from kdspark.errors import StageError
@@ -39,14 +38,13 @@ def read_table(spark: "SparkSession", folder: Path) -> "DataFrame":
     return spark.read.parquet(literal(uri(folder)))
 
 
-def write_table(frame: "DataFrame", table: str, folder: Path, rows_per_file: int = 0) -> int:
+def write_table(frame: "DataFrame", table: str, folder: Path) -> int:
     """Write a frame as Parquet, with exactly the columns and types of its schema.
 
     Args:
         frame: has at least the table's columns; external ids keep their type.
         table: a key of `tables.SCHEMAS`.
         folder: must not exist.
-        rows_per_file: at most; 0 for one file per partition.
 
     Returns:
         Number of rows, from the Parquet footers.
@@ -59,7 +57,7 @@ def write_table(frame: "DataFrame", table: str, folder: Path, rows_per_file: int
     kinds = _types(frame.sparkSession, schema)
     columns = [F.col(name).cast(kinds[name]).alias(name) for name in tables.columns(table)]
     # A submitted session may limit the rows of a file; users whose events lie in two would be two users.
-    options = {"parquet.block.size": _ROW_GROUP_BYTES, "maxRecordsPerFile": rows_per_file}
+    options = {"parquet.block.size": _ROW_GROUP_BYTES, "maxRecordsPerFile": 0}
     frame.select(*columns).write.options(**options).parquet(uri(folder))
     if not any(folder.glob("*.parquet")):
         raise StageError(
@@ -80,14 +78,9 @@ def training_files(rows: int) -> int:
 
 
 def _id_types(frame: "DataFrame") -> dict[str, str]:
-    """Types of the external ids in a frame; items may be in an array of structs."""
-    fields = list(frame.schema.fields)
-    if tables.ITEMS in frame.columns:
-        lists = frame.schema[tables.ITEMS].dataType
-        if isinstance(lists, ArrayType) and isinstance(lists.elementType, StructType):
-            fields += lists.elementType.fields
-    wanted = (tables.USER_ID, tables.ITEM_ID)
-    return {field.name: field.dataType.simpleString() for field in fields if field.name in wanted}
+    """Types of the external ids in a frame."""
+    ids = (tables.USER_ID, tables.ITEM_ID)
+    return {field.name: field.dataType.simpleString() for field in frame.schema.fields if field.name in ids}
 
 
 def _types(spark: "SparkSession", schema: str) -> dict[str, str]:

@@ -34,11 +34,12 @@ def user_rules(
         denied, granted: (user_id, item_id), as `read_rule` gives them.
         user_ids, item_ids: the tables of this name.
     """
-    value = F.col(tables.ITEM_IDX)
-    frames = [frame.join(item_ids, tables.ITEM_ID).select(tables.USER_ID, F.lit(DENIED), value) for frame in denied]
-    if granted is not None:
-        named = granted.join(item_ids, tables.ITEM_ID, "left")
-        frames.append(named.select(tables.USER_ID, F.lit(GRANTED), F.coalesce(value, F.lit(UNKNOWN))))
+    frames, named = [], [(frame, DENIED) for frame in denied] + ([(granted, GRANTED)] if granted is not None else [])
+    if named:  # one join for all
+        listed = [frame.select(tables.USER_ID, F.lit(rule).alias(tables.RULE), tables.ITEM_ID) for frame, rule in named]
+        found = reduce(lambda one, other: one.union(other), listed).join(item_ids, tables.ITEM_ID, "left")
+        item = F.coalesce(tables.ITEM_IDX, F.when(F.col(tables.RULE) == GRANTED, UNKNOWN))
+        frames.append(found.filter(item.isNotNull()).select(tables.USER_ID, tables.RULE, item))
     if segments is not None and names:
         places = F.create_map(*(F.lit(part) for place, name in enumerate(names) for part in (name, place)))
         place = places[F.col("segment")].cast("int")

@@ -51,6 +51,29 @@ def write_beside(frame: "DataFrame", users: Path, folder: Path) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class UserPass:
+    """What a task makes of the users' rows, not yet computed.
+
+    Attributes:
+        files: a row per file of users, in as many partitions as there are tasks.
+        make: batches of these rows to batches of `schema`; runs in the workers.
+    """
+
+    files: "DataFrame"
+    make: Task
+    schema: str
+
+    def frame(self) -> "DataFrame":
+        """As a lazy frame."""
+        return self.files.mapInArrow(self.make, self.schema)
+
+    def then(self, task: Task, schema: str) -> "UserPass":
+        """What another task makes of it in the same worker."""
+        first = self.make
+        return UserPass(self.files, lambda batches: task(first(batches)), schema)
+
+
 def map_users(
     spark: "SparkSession",
     users: Path,
@@ -59,7 +82,7 @@ def map_users(
     task: Task,
     schema: str,
     tasks: int,
-) -> "DataFrame":
+) -> UserPass:
     """What a task makes of the users' rows.
 
     Args:
@@ -79,7 +102,7 @@ def map_users(
         numbers = (number for batch in batches for number in batch.column(0).to_pylist())
         return task(rows for number in numbers for rows in files[number].rows())
 
-    return spark.range(0, len(files), 1, max(1, min(tasks, len(files)))).mapInArrow(build, schema)
+    return UserPass(spark.range(0, len(files), 1, max(1, min(tasks, len(files)))), build, schema)
 
 
 def _numbered(folders: Sequence[Path], number: int) -> list[tuple[str, str | None]]:

@@ -226,7 +226,7 @@ class _Builder:
         files = training_files(min(self.rows["interactions"], self.rows["user_ids"] * (positions.most or 1)))
         histories = read_histories(self.spark, self.out / "interactions", splits_of(scope), positions.reach)
         sequences = sequences_of(histories, self._table(f"users_{scope}"), files)
-        self.rows[name] = write_from_workers(sequences, "examples", self.out / name, positions.rows)
+        self.rows[name] = write_from_workers(sequences, tables.ddl("examples"), self.out / name, positions.rows)
 
     def _describe_features(self, static: dict[str, Static]) -> None:
         def sizes(side: Static, behavioural: int) -> dict[str, int]:

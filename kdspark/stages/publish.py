@@ -26,7 +26,7 @@ def _build(task: Task) -> Outcome:
     night = task.night
     staged = task.inputs[score.NAME] / score.TABLE
     written = read_table(night.spark, staged)
-    rows = score.as_rows(written) if night.config.scoring.layout == "lists" else written
+    rows = as_rows(written) if night.config.scoring.layout == "lists" else written
     audited = audit(rows, night.config.scoring.k)
     comparison = read_json(task.inputs[evaluate.NAME] / COMPARISON)
     passed = check_gate(comparison, night.config.gate.metric, night.config.gate.min_ratio_to_popularity)
@@ -85,6 +85,13 @@ def audit(rows: "DataFrame", k: int) -> dict[str, int]:
             "Delete the score stage's folder and run the night again; report it if it comes back.",
         )
     return {"rows": int(result["rows"]), "users": int(result["users"])}
+
+
+def as_rows(lists: "DataFrame") -> "DataFrame":
+    """Table "recommendations", one row per user and rank, of table "recommendation_lists"."""
+    placed = F.posexplode(tables.ITEMS).alias("place", "item")
+    ranked = lists.select(*(name for name in lists.columns if name != tables.ITEMS), placed)
+    return ranked.select("*", (F.col("place") + 1).alias(tables.RANK), "item.*")
 
 
 def check_gate(comparison: dict[str, Any], metric: str, min_ratio: float) -> dict[str, float]:

@@ -3,6 +3,7 @@
 Legend: U users, N items, D dims.
 """
 
+import datetime as dt
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import torch
 from kdspark import tables
 from kdspark.bridge.arrow import list_array
 from kdspark.bridge.prepared import Prepared
+from kdspark.bridge.recommendations import write_recommendations
 from kdspark.bridge.rules import ShippedRules
 from kdspark.config import FeaturesConfig, ScoringConfig
 from kdspark.models.batch import ItemTable
@@ -29,11 +31,12 @@ from kdspark.ranking.ragged import Csr, latest
 from kdspark.ranking.topk import top_k
 from kdspark.spark.io import read_table, uri
 from kdspark.spark.user_files import laid_out
-from kdspark.stages.score import as_rows, recommendations
+from kdspark.stages.score import recommendations
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_DATE = dt.date(2024, 3, 1)
 _USUAL, MORE_SEEN, _FEW = 50, 150, 50  # events; of every so many users the first has more than a history holds
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -76,8 +79,8 @@ class Drawn:
         seen = self.indptr, self.seen
         return top_k(self.users_UD, self.items_ND, self.k, seen, threads=torch.get_num_threads())
 
-    def job(self, rules: ShippedRules | None = None) -> Callable[[], object]:
-        """The scoring stage's own functions, from Parquet to Parquet."""
+    def job(self, compiled: Callable[[], ShippedRules] | None = None) -> Callable[[], object]:
+        """The scoring stage's own functions, from Parquet to Parquet, under the rules if there are any."""
         config = ScoringConfig(k=self.k)
 
         def score() -> object:
@@ -85,8 +88,8 @@ class Drawn:
             for folder in (scratch, self.folder / "lists"):
                 shutil.rmtree(folder, ignore_errors=True)
             prepared, bundle = Prepared(self.folder), self.folder / "serving"
-            found = recommendations(self.spark, prepared, bundle, config, scratch, rules)
-            return as_rows(found).write.parquet(uri(self.folder / "lists"))
+            found = recommendations(self.spark, prepared, bundle, config, scratch, compiled)
+            return write_recommendations(found, config, _DATE, "drawn", self.folder / "lists")
 
         return score
 

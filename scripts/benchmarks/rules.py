@@ -22,7 +22,7 @@ from drawn import Drawn, Shape, rows_of, write
 from processes import in_turns
 from surroundings import machine
 
-from kdspark.bridge.rules import compile_rules
+from kdspark.bridge.rules import ShippedRules, compile_rules
 from kdspark.config import RulesConfig, SparkConfig
 from kdspark.spark.session import build_session
 from kdspark.spark.sources import list_files
@@ -67,12 +67,11 @@ def _ruled(drawn: Drawn, config: RulesConfig) -> Callable[[], object]:
     end_us = int(_END.timestamp()) * 1_000_000
     compiled = drawn.folder / "rules"
 
-    def job() -> object:
+    def compile_anew() -> ShippedRules:
         shutil.rmtree(compiled, ignore_errors=True)
-        rules = compile_rules(drawn.spark, config, files, drawn.folder, events, end_us, compiled)
-        return drawn.job(rules)()
+        return compile_rules(drawn.spark, config, files, drawn.folder, events, end_us, compiled)
 
-    return job
+    return drawn.job(compile_anew)
 
 
 def _drawn_rules(drawn: Drawn, folder: Path) -> RulesConfig:

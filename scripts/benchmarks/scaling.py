@@ -25,12 +25,12 @@ from processes import cpu_seconds
 from surroundings import machine
 
 from kdspark.bridge.prepared import Prepared
+from kdspark.bridge.recommendations import write_recommendations
 from kdspark.config import Config, ScoringConfig, SparkConfig
-from kdspark.spark.io import uri
 from kdspark.spark.session import build_session
 from kdspark.stages import labels, prepare, teacher
 from kdspark.stages.pipeline import run_verb
-from kdspark.stages.score import as_rows, recommendations
+from kdspark.stages.score import recommendations
 from kdspark.stages.stage import Night, Task
 from kdspark.workspace import Workspace
 
@@ -183,6 +183,7 @@ def _recommend(folder: Path) -> None:
     written = folder / "lists"
     shutil.rmtree(written, ignore_errors=True)
     spark, prepared = build_session(SparkConfig(settings=_SETTINGS), NAME), Prepared(folder / "prepared")
-    found = recommendations(spark, prepared, folder / teacher.SERVING, ScoringConfig(), written / "scratch")
-    as_rows(found).write.parquet(uri(written / "rows"))
+    config = ScoringConfig()
+    found = recommendations(spark, prepared, folder / teacher.SERVING, config, written / "scratch")
+    write_recommendations(found, config, LAST_DAY, "drawn", written / "rows")
     shutil.rmtree(written)

@@ -72,7 +72,7 @@ class Shop:
         sign = dict(zip(tables.REASONS, ["", "c", "b", "o", "f"], strict=True))
         return {
             row.user_id: [f"{item.item_id - 100}{sign[item.reason]}" for item in row["items"]]
-            for row in found.collect()
+            for row in found.frame().collect()
         }
 
 

@@ -21,7 +21,6 @@ from kdspark.models.recommender import Recommender
 from kdspark.models.storage import load_item_vectors, save_serving
 from kdspark.spark.io import read_table
 from kdspark.spark.user_files import laid_out, write_beside
-from kdspark.stages.score import as_rows
 
 N_USERS, N_ITEMS, LENGTH = 41, 30, 6
 GENERATOR = np.random.default_rng(11)
@@ -106,7 +105,7 @@ def test_recommendations_are_the_lists_in_external_ids(
     listed = pairs(spark).filter("user_idx % 3 = 0") if mask_history else pairs(spark)
     laid_out(users, N_USERS).write.parquet(str(tmp_path / "users"))
     beside = [write_beside(listed, tmp_path / "users", tmp_path / "seen")]
-    found = recommend(spark, tmp_path / "users", beside, bundle, ids, SHORT, tasks, mask_history)
+    found = recommend(spark, tmp_path / "users", beside, bundle, ids, SHORT, tasks, mask_history).frame()
     assert found.rdd.getNumPartitions() == tasks
     assert found.schema["items"].dataType.elementType["item_id"].dataType.simpleString() == kind.lower()
     ranked, _ = rank_users(frame(spark, 2), seen(spark), bundle, 5, 64, 16)
@@ -126,7 +125,7 @@ def test_nothing_is_shuffled(spark: SparkSession, bundle: Path, tmp_path: Path) 
     users = frame(spark, 2).selectExpr("*", "concat('u', user_idx) AS user_id")
     laid_out(users, N_USERS).write.parquet(str(tmp_path / "users"))
     beside = [write_beside(pairs(spark), tmp_path / "users", tmp_path / "seen")]
-    found = as_rows(recommend(spark, tmp_path / "users", beside, bundle, ids, SHORT, 3, False))
+    found = recommend(spark, tmp_path / "users", beside, bundle, ids, SHORT, 3, False).frame()
     plan = found._jdf.queryExecution().executedPlan().toString()  # type: ignore[operator]
     assert not set(re.findall(r"Exchange|Join|Sort", plan))
 

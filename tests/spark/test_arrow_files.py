@@ -18,6 +18,7 @@ from kdspark.spark.arrow_files import write_from_workers
 from kdspark.spark.io import count_rows, read_table
 
 LENGTH = 50
+SCHEMA = tables.ddl("examples")
 
 
 def rows_of(users):
@@ -42,7 +43,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def test_the_same_files_whatever_the_batches(spark: SparkSession, tmp_path: Path) -> None:
     frame = spark.range(0, 100_000, 1, 2)
-    assert write_from_workers(frame, "examples", tmp_path / "a", make) == 100_000 == count_rows(tmp_path / "a")
+    assert write_from_workers(frame, SCHEMA, tmp_path / "a", make) == 100_000 == count_rows(tmp_path / "a")
     one = {name: hashlib.sha256((tmp_path / "a" / name).read_bytes()).hexdigest() for name in digests(tmp_path / "a")}
 
     def in_crumbs(batches):
@@ -50,7 +51,7 @@ def test_the_same_files_whatever_the_batches(spark: SparkSession, tmp_path: Path
             for start in range(0, batch.num_rows, 777):
                 yield rows_of(batch.column(0).slice(start, 777))
 
-    write_from_workers(frame, "examples", tmp_path / "b", in_crumbs)
+    write_from_workers(frame, SCHEMA, tmp_path / "b", in_crumbs)
     assert digests(tmp_path / "b") == one
     assert sorted(one) == ["part-00000.parquet", "part-00001.parquet"]
     footer = pq.read_metadata(tmp_path / "a" / "part-00000.parquet")
@@ -65,9 +66,9 @@ def test_the_same_files_whatever_the_batches(spark: SparkSession, tmp_path: Path
 
 def test_partitions_without_rows_have_no_file_but_a_table_has_one(spark: SparkSession, tmp_path: Path) -> None:
     frame = spark.range(0, 4, 1, 4)
-    assert write_from_workers(frame.filter("id = 2"), "examples", tmp_path / "some", make) == 1
+    assert write_from_workers(frame.filter("id = 2"), SCHEMA, tmp_path / "some", make) == 1
     assert list(digests(tmp_path / "some")) == ["part-00002.parquet"]
-    assert write_from_workers(frame.filter("id > 9"), "examples", tmp_path / "none", make) == 0
+    assert write_from_workers(frame.filter("id > 9"), SCHEMA, tmp_path / "none", make) == 0
     assert list(digests(tmp_path / "none")) == ["part-00000.parquet"]
     assert read_table(spark, tmp_path / "none").columns == tables.columns("examples")
 
@@ -79,7 +80,7 @@ def test_what_a_failed_attempt_left_is_no_part_of_the_table(spark: SparkSession,
             raise RuntimeError("lost")
 
     frame = spark.range(0, 2, 1, 2)
-    assert write_from_workers(frame, "examples", tmp_path / "out", fails_once) == 2000 == count_rows(tmp_path / "out")
+    assert write_from_workers(frame, SCHEMA, tmp_path / "out", fails_once) == 2000 == count_rows(tmp_path / "out")
     assert sorted(digests(tmp_path / "out")) == ["part-00000.parquet", "part-00001.parquet"]
 
 
@@ -87,9 +88,9 @@ def test_a_folder_that_is_not_shared(spark: SparkSession, tmp_path: Path) -> Non
     folder = tmp_path / "out"
 
     def hidden(batches):
-        yield from make(batches)
+        yield rows_of(range(100_000))  # more than a row group: the file is there
         for path in folder.iterdir():
             path.rename(tmp_path / f"{path.name}-{time.time_ns()}")  # the open file goes on elsewhere
 
     with pytest.raises(StageError, match="does not see what the executors wrote"):
-        write_from_workers(spark.range(0, 1, 1, 1), "examples", folder, hidden)
+        write_from_workers(spark.range(0, 1, 1, 1), SCHEMA, folder, hidden)

@@ -37,7 +37,7 @@ def test_what_stands_beside_meets_its_user(
 ) -> None:
     odd = write_beside(twice(spark, list(range(1, USERS, 2)), "odd"), users, tmp_path / "odd")
     few = write_beside(twice(spark, [5], "few"), users, tmp_path / "few")
-    found = map_users(spark, users, [odd, few], ["name"], as_they_are, SCHEMA, tasks)
+    found = map_users(spark, users, [odd, few], ["name"], as_they_are, SCHEMA, tasks).frame()
     assert found.rdd.getNumPartitions() == min(tasks, len(list(users.glob("*.parquet"))))
     assert {tuple(row) for row in found.toPandas().astype(str).itertuples(index=False)} == {
         (str(n), f"u{n}", f"[{n} {n}]" if n % 2 else "[]", "[5 5]" if n == 5 else "[]") for n in range(USERS)
@@ -46,14 +46,16 @@ def test_what_stands_beside_meets_its_user(
 
 def test_nobody_beside(spark: SparkSession, users: Path, tmp_path: Path) -> None:
     nobody = write_beside(twice(spark, [0], "odd").limit(0), users, tmp_path / "odd")
-    found = map_users(spark, users, [nobody], ["name"], as_they_are, "user_idx INT, name STRING, odd ARRAY<INT>", 2)
+    found = map_users(
+        spark, users, [nobody], ["name"], as_they_are, "user_idx INT, name STRING, odd ARRAY<INT>", 2
+    ).frame()
     assert [row.odd for row in found.collect()] == [[]] * USERS
 
 
 def test_rows_that_lie_elsewhere_are_refused(spark: SparkSession, users: Path, tmp_path: Path) -> None:
     odd = twice(spark, list(range(USERS)), "odd")
     odd.repartition(8, "user_idx").write.parquet(str(tmp_path / "odd"))  # by another hash
-    found = map_users(spark, users, [tmp_path / "odd"], [], as_they_are, "user_idx INT, odd ARRAY<INT>", 2)
+    found = map_users(spark, users, [tmp_path / "odd"], [], as_they_are, "user_idx INT, odd ARRAY<INT>", 2).frame()
     with pytest.raises(StageError, match="users are not in"), worker_errors():
         found.collect()
 
