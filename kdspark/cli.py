@@ -1,14 +1,17 @@
-"""The same stages from a terminal: `kdspark run`, one verb per stage, `kdspark search`,
-`kdspark compare`, `kdspark latest`.
+"""The same stages from a terminal: `kdspark run`, one verb per stage, `kdspark search`, `kdspark compare`; and what is
+published: `kdspark latest`, `runs`, `rollback`, `verify`.
 
-Exit codes: 0 done, 2 configuration, 3 input, 4 stage, 5 training, 6 publish, 7 model (see kdspark.errors). A user's
-mistake prints one line on stderr and no stack trace.
+Exit codes: 0 done, 2 configuration, 3 input, 4 stage, 5 training, 6 publish, 7 model, 8 the date is being run already
+(see kdspark.errors), 143 stopped by SIGTERM. A user's mistake prints one line on stderr and no stack trace.
 """
 
 import json
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Optional
 
 import typer
@@ -23,6 +26,14 @@ SetOption = Annotated[
     Optional[list[str]],  # noqa: UP045  typer on Python 3.10 reads Optional
     typer.Option("--set", help="Override one configuration key: dotted.key=value. Repeatable."),
 ]
+
+ForceOption = Annotated[
+    bool,
+    typer.Option("--force", help="Publish a date anew, and what the quality gate blocks; the manifest records it."),
+]
+
+_STOPPED = 128 + signal.SIGTERM
+_PATIENCE_S = 10.0
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=(__doc__ or "").split("\n")[0]
@@ -40,13 +51,25 @@ _VERBS = {
 }
 
 
+_PUBLISHING = ("run", "publish")
+
+
 def _add_verb(verb: str, help_text: str) -> None:
     def command(config: ConfigOption, date: DateOption, root: RootOption, set_: SetOption = None) -> None:
-        from kdspark.stages.pipeline import run_verb
+        _run(verb, config, date, root, set_)
 
-        run_verb(verb, config, date, root, set_ or [])
+    def publishing(
+        config: ConfigOption, date: DateOption, root: RootOption, set_: SetOption = None, force: ForceOption = False
+    ) -> None:
+        _run(verb, config, date, root, set_, force)
 
-    app.command(verb, help=help_text)(command)
+    app.command(verb, help=help_text)(publishing if verb in _PUBLISHING else command)
+
+
+def _run(verb: str, config: str, date: str, root: str, set_: list[str] | None, force: bool = False) -> None:
+    from kdspark.stages.pipeline import run_verb
+
+    run_verb(verb, config, date, root, set_ or [], force)
 
 
 for _verb, _help in _VERBS.items():
@@ -86,7 +109,43 @@ def latest(root: RootOption) -> None:
     """Print the path of the newest published recommendations; a plain spark.read.parquet of it works."""
     from kdspark.stages.results import latest_table
 
-    typer.echo(str(latest_table(root)))
+    typer.echo(latest_table(root))
+
+
+@app.command()
+def runs(root: RootOption, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the published runs."""
+    from kdspark.stages.results import list_runs
+
+    typer.echo(list_runs(root, as_json))
+
+
+@app.command()
+def rollback(
+    root: RootOption,
+    date: Annotated[
+        Optional[str],  # noqa: UP045  as above
+        typer.Option("--date", help="Of the run to go back to; default: the one published before the latest."),
+    ] = None,
+    run: Annotated[
+        Optional[str],  # noqa: UP045  as above
+        typer.Option("--run", help="Its id, where the date has several."),
+    ] = None,
+) -> None:
+    """Point readers to an earlier published run, at once."""
+    from kdspark.stages.results import roll_back
+
+    typer.echo(roll_back(root, date, run))
+
+
+@app.command()
+def verify(
+    root: RootOption, every: Annotated[bool, typer.Option("--all", help="All published runs, not the latest.")] = False
+) -> None:
+    """Check every hash of what is published."""
+    from kdspark.stages.results import verify as verify_published
+
+    typer.echo(verify_published(root, every))
 
 
 @app.command()
@@ -98,11 +157,40 @@ def version() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `kdspark` command; always raises SystemExit with the exit code."""
     configure_logging()
+    stopped = threading.Event()
+    here = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, lambda *_: _stop(stopped)) if here else None
     try:
         app(args=list(arguments) if arguments is not None else None)
-    except KdsparkError as error:
+    except BaseException as error:
+        if stopped.is_set():  # whatever came of it
+            sys.exit(_STOPPED)
+        if not isinstance(error, KdsparkError):
+            raise
         sys.stderr.write(f"kdspark: error: {error}\n")
         sys.exit(error.exit_code)
+    finally:
+        if here:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _stop(stopped: threading.Event) -> None:
+    """End as after an error: what is half written is removed, the lease is given up.
+
+    A thread that waits for the JVM must not leave it: what it asks next would wait for the same job, and take that
+    one's answer. So running jobs are cancelled, which fails the thread that waits; without any, it ends here.
+    """
+    if stopped.is_set():
+        return
+    stopped.set()
+    logging.getLogger("kdspark").warning("stopped by SIGTERM; run the same command again to go on")
+    if "pyspark" not in sys.modules:
+        sys.exit(_STOPPED)
+    from kdspark.spark.session import cancel_jobs
+
+    with ThreadPoolExecutor(1) as pool:  # this thread's own way to the JVM may be taken
+        if not pool.submit(cancel_jobs).result(_PATIENCE_S):
+            sys.exit(_STOPPED)
 
 
 def main_job(verb: str) -> None:

@@ -59,3 +59,9 @@ class ModelError(KdsparkError):
     """A model folder is missing, damaged, or does not fit the tables it is used with."""
 
     exit_code = 7
+
+
+class LeaseError(KdsparkError):
+    """Another run works on this date."""
+
+    exit_code = 8

@@ -19,6 +19,7 @@ from kdspark.config.run import (
     BaselineConfig,
     EvaluationConfig,
     GateConfig,
+    PublishConfig,
     ScoringConfig,
     SoftLabelsConfig,
     SparkConfig,
@@ -57,6 +58,7 @@ class Config(Strict):
     scoring: ScoringConfig = ScoringConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
+    publish: PublishConfig = PublishConfig()
     spark: SparkConfig = SparkConfig()
 
     @model_validator(mode="before")

@@ -77,10 +77,49 @@ class EvaluationConfig(Strict):
 
 
 class GateConfig(Strict):
-    """The night is published only if the student's `metric` is at least this many times popularity's."""
+    """What a night must have to be published; what the first nights have no figures for is not looked at.
+
+    Args:
+        metric: of the student, on test events.
+        min_ratio_to_popularity, min_ratio_to_previous: that it is at least so many times popularity's, and that of the
+            last night's student.
+        min_items_to_previous: that lists hold at least so many times as many different items as last night's.
+        min_user_share: of all users, that have a list.
+        max_cold_share, max_cold_rise: share of the users with a list whom the model does not know, and how much larger
+            than last night's it may be. A table of users may hold many who have never done anything: by default the
+            first is no bound.
+        max_flat_share: of the users with a list, whose items by the model all have one score.
+        min_overlap_with_previous: share of the items in lists that were in the same user's list last night.
+        min_volume, max_volume: that the events of the night's own day are between so many times their median over the
+            last `volume_nights` published nights, of which there have to be `min_volume_nights`. Logs without a clock
+            have no days.
+    """
 
     metric: str = "ndcg@10"
     min_ratio_to_popularity: float = Field(1.0, ge=0)
+    min_ratio_to_previous: float = Field(0.8, ge=0)
+    min_items_to_previous: float = Field(0.5, ge=0)
+    min_user_share: float = Field(0.9, ge=0, le=1)
+    max_cold_share: float = Field(1.0, ge=0, le=1)
+    max_cold_rise: float = Field(0.1, ge=0, le=1)
+    max_flat_share: float = Field(0.05, ge=0, le=1)
+    min_overlap_with_previous: float = Field(0.01, ge=0, le=1)
+    min_volume: float = Field(0.5, ge=0, le=1)
+    max_volume: float = Field(4.0, ge=1)
+    volume_nights: int = Field(14, ge=1)
+    min_volume_nights: int = Field(3, ge=1)
+
+
+class PublishConfig(Strict):
+    """How nights are published.
+
+    Args:
+        to: URL of a folder, such as hdfs://name-node/recommendations, for `published/` and `latest.json`; null: ROOT.
+        keep: published runs that are kept; older ones are removed, with the stages that only they were made from.
+    """
+
+    to: str | None = Field(None, pattern=r"^[a-z][a-z0-9+.-]*://[^\s?#%]*[^\s?#%/]$")
+    keep: int = Field(14, ge=1)
 
 
 BaselineConfig = Annotated[ALSConfig | EASEConfig | GFCFConfig, Field(discriminator="kind")]

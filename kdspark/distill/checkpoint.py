@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from kdspark.errors import ModelError
+from kdspark.failpoints import reached
 from kdspark.models.storage import read_tensors
 from kdspark.workspace import read_json, write_bytes, write_json
 
@@ -33,7 +34,9 @@ def save_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], stat
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     path = folder / f"step-{step:09d}.safetensors"
     write_bytes(path, data)
+    reached("checkpoint.tensors")
     write_json(path.with_suffix(".json"), {"sha256": hashlib.sha256(data).hexdigest(), "state": dict(state)})
+    reached("checkpoint.saved")
     for old in sorted(folder.glob("step-*.json"))[:-_KEPT]:
         old.unlink()
         old.with_suffix(".safetensors").unlink(missing_ok=True)

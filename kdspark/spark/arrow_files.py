@@ -18,6 +18,7 @@ from pyspark import TaskContext
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from kdspark.errors import StageError
+from kdspark.failpoints import reached
 from kdspark.spark.workers import keep_zip_directories
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def write_from_workers(
         keep_zip_directories()
         context = TaskContext.get()
         assert context is not None
+        reached(f"{folder.name}.task", context.attemptNumber())
         attempt = f".{context.partitionId():05d}-{uuid.uuid4().hex}"  # of this attempt alone
         for piece, rows in enumerate(_write(make(batches), columns, Path(place, attempt), layout)):
             found = {"part": [context.partitionId()], "piece": [piece], "name": [_piece(attempt, piece)], "n": [rows]}

@@ -8,6 +8,8 @@ loopback, and Spark's log holds errors only, unless the environment says otherwi
 import os
 import re
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pyspark
@@ -57,6 +59,7 @@ _LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
 # Where a user may have named a log configuration of their own.
 _JVM_OPTIONS = ("SPARK_SUBMIT_OPTS", "JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS")
 _COLLECTOR = re.compile(r"-XX:[+-]Use\w+GC\b")
+_CANCEL_EVERY_S = 0.5
 _REFUSED = ("spark.sql.files.ignoreCorruptFiles", "spark.sql.files.ignoreMissingFiles")
 
 
@@ -99,6 +102,22 @@ def refuse_lossy_reads(session: SparkSession) -> None:
     for key in _REFUSED:
         if str(session.conf.get(key, "false")).lower() == "true":
             raise ConfigError(f"{key} is on: it loses rows without a word.", "Submit without it.")
+
+
+def cancel_jobs() -> int:
+    """Cancel all jobs of this process's session, from now on until it ends; returns how many are running."""
+    context = SparkContext._active_spark_context
+    if context is None:
+        return 0
+    running = len(context.statusTracker().getActiveJobsIds())
+
+    def cancel() -> None:
+        while context._jsc is not None:  # type: ignore[attr-defined]  # until it is stopped
+            context.cancelAllJobs()
+            time.sleep(_CANCEL_EVERY_S)
+
+    threading.Thread(target=cancel, name="cancel", daemon=True).start()
+    return running
 
 
 def _prepare_local() -> None:

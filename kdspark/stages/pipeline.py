@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kdspark.config import Config, load_config
@@ -10,12 +11,14 @@ from kdspark.stages import assistant, baselines, evaluate, labels, prepare, publ
 from kdspark.stages.record import record_run
 from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night, Stage
-from kdspark.workspace import Workspace, parse_date
+from kdspark.workspace import Workspace, held, parse_date
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 log = logging.getLogger("kdspark")
+
+_PUBLISHING = ("run", "publish")
 
 
 def stages_of(config: Config) -> dict[str, Stage]:
@@ -37,18 +40,37 @@ def stages_of(config: Config) -> dict[str, Stage]:
     return {stage.name: stage for stage in stages}
 
 
-def run_verb(verb: str, config_path: str, date: str, root: str, overrides: Sequence[str]) -> None:
+def run_verb(verb: str, config_path: str, date: str, root: str, overrides: Sequence[str], force: bool = False) -> None:
     """Run one verb of the CLI.
 
     Args:
         verb: "run" for the whole night, else the verb of its stages.
+        force: see `Night`.
 
     Raises:
         KdsparkError: with the remedy; nothing that was published has changed.
     """
     config = load_config(config_path, overrides)
-    night = Night(config, parse_date(date), Workspace(root), lambda: start_session(config))
-    run_night(night, verb)
+    night = Night(config, parse_date(date), Workspace(root), lambda: start_session(config), force)
+    if not is_done(night, verb):
+        with held(night.workspace.lease(night.date), f"The night of {night.date}") as lease:
+            night.workspace.remove_left()
+            night.publication.remove_left()
+            if not is_done(night, verb):  # by whom this run has waited for
+                run_night(replace(night, lease=lease), verb)
+
+
+def is_done(night: Night, verb: str) -> bool:
+    """Whether a verb that publishes has nothing to do, since the date is published; said in the log."""
+    published = night.publication.of(night.date) if verb in _PUBLISHING and not night.force else None
+    if published is None:
+        return False
+    other = published.manifest.get("config") != publish.config_digest(night.config)
+    log.info(
+        "%-14s %s is published as run %s%s; nothing to do. `--force` makes a new run.",
+        *("done", night.date, published.run_id, ", with another configuration" if other else ""),
+    )
+    return True
 
 
 def run_night(night: Night, verb: str = "run") -> Runner:

@@ -35,7 +35,7 @@ from kdspark.spark.user_files import laid_out
 from kdspark.stages.increment import LAYOUT, increment_of
 from kdspark.stages.inputs import LOG, SIDES, listed_files, read_logs, read_sides
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
-from kdspark.workspace import Manifest, published_before, write_json
+from kdspark.workspace import Manifest, write_json
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 NAME = "prepare"
 _EVENTS_PER_FILE = 1_000_000
+_DAY_US = 86_400 * 1_000_000
 _ITEMS = "counted_items"
 _SCOPES: tuple[Scope, ...] = ("train", "full")
 
@@ -72,7 +73,7 @@ def _settings(night: Night) -> object:
 
 def _previous(night: Night) -> Path | None:
     """The prepare folder behind the last published night before this one, whose vocabulary goes on."""
-    published = published_before(night.workspace, night.date)
+    published = night.publication.before(night.date)
     if published is None:
         return None
     folder = night.workspace.root / "stages" / NAME / str(published.manifest["stages"][NAME])
@@ -133,6 +134,7 @@ class _Builder:
             "input": {name: source.counts for name, source in read.items()},
             "files": {**files, LOG: self.files},
             "columns": logs[LOG].columns,
+            "day_events": self._day_events(),
             "future_from": min((ts for ts in late if ts is not None), default=None),
             "layout": LAYOUT,
         }
@@ -227,6 +229,12 @@ class _Builder:
         histories = read_histories(self.spark, self.out / "interactions", splits_of(scope), positions.reach)
         sequences = sequences_of(histories, self._table(f"users_{scope}"), files)
         self.rows[name] = write_from_workers(sequences, tables.ddl("examples"), self.out / name, positions.rows)
+
+    def _day_events(self) -> int | None:
+        """Events of the night's own day; None where the log has no clock."""
+        if self.clock.end_us is None:
+            return None
+        return self._table("interactions").filter(F.col(tables.TS) >= self.clock.end_us - _DAY_US).count()
 
     def _describe_features(self, static: dict[str, Static]) -> None:
         def sizes(side: Static, behavioural: int) -> dict[str, int]:

@@ -1,19 +1,29 @@
 """publish: audit the staged recommendations, apply the quality gate, then move the pointer."""
 
+import itertools
+import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import functions as F
+from pyspark.errors import PySparkException
 
 from kdspark import tables
+from kdspark.bridge.prepared import Prepared
+from kdspark.config import Config
 from kdspark.errors import PublishError
-from kdspark.report.comparison import COMPARISON, POPULARITY, STUDENT
-from kdspark.spark.io import read_table
-from kdspark.stages import evaluate, prepare, score
+from kdspark.report.comparison import COMPARISON, POPULARITY, STUDENT, Comparison
+from kdspark.spark.audit import as_rows, audit, overlap
+from kdspark.spark.io import count_rows, literal, read_table, uri
+from kdspark.stages import evaluate, gate, prepare, score
+from kdspark.stages.published import note_place
+from kdspark.stages.retention import remove_old
 from kdspark.stages.stage import Night, Outcome, Stage, Task
-from kdspark.workspace import publish_run, read_json
+from kdspark.workspace import Published, digest_of, exclusive, read_json
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+log = logging.getLogger("kdspark")
 
 NAME = "publish"
 
@@ -23,98 +33,109 @@ def _settings(night: Night) -> object:
 
 
 def _build(task: Task) -> Outcome:
-    night = task.night
-    staged = task.inputs[score.NAME] / score.TABLE
+    night, made, prepared = task.night, task.inputs[score.NAME], task.inputs[prepare.NAME]
+    staged = made / score.TABLE
     written = read_table(night.spark, staged)
-    rows = as_rows(written) if night.config.scoring.layout == "lists" else written
-    audited = audit(rows, night.config.scoring.k)
-    comparison = read_json(task.inputs[evaluate.NAME] / COMPARISON)
-    passed = check_gate(comparison, night.config.gate.metric, night.config.gate.min_ratio_to_popularity)
-    run_id = task.key[:12]
-    stages = {need: path.name for need, path in task.inputs.items()}
+    comparison: Comparison = read_json(task.inputs[evaluate.NAME] / COMPARISON)
+    earlier = night.publication.earlier(night.date, night.config.gate.volume_nights)
+    health = _health(task, as_rows(written), comparison, earlier)
+    found = gate.checks(night.config.gate, health, [run.manifest.get("health", {}) for run in earlier])
     facts = {
-        "rows": audited["rows"],
-        "users": audited["users"],
-        "gate": passed,
+        **{name: health[name] for name in ("rows", "users")},
+        "schema": {field.name: field.dataType.simpleString() for field in written.schema.fields},
+        "model": read_json(made / "manifest.json")["facts"],
+        "config": config_digest(night.config),
+        "input": _input(prepared),
         "evaluated_run": comparison["run_id"],
-        "stages": stages,
+        "stages": {need: path.name for need, path in task.inputs.items()},
+        "health": health,
+        "gate": gate.as_facts(found),
+        "forced": _pass(night, found),
     }
-    table = publish_run(night.workspace, night.date, run_id, staged, facts)
-    return Outcome(rows={score.TABLE: audited["rows"]}, facts={"path": str(table), "published_run": run_id, **facts})
+    files = read_json(made / "manifest.json")["files"]
+    of_table = f"{score.TABLE}/"
+    known = {name.removeprefix(of_table): entry for name, entry in files.items() if name.startswith(of_table)}
+    if night.lease is not None:
+        night.lease.check()
+    with exclusive(night.workspace.root / "leases" / "publish.lock", "Publishing", wait=True):
+        run = night.publication.publish(night.date, _run_id(task), staged, facts, known)
+    note_place(night.workspace, night.config.publish.to)
+    remove_old(night.workspace, night.publication, night.config.publish.keep)
+    path = night.publication.url(run)
+    return Outcome(rows={score.TABLE: health["rows"]}, facts={"path": path, "published_run": run.run_id, **facts})
 
 
-def audit(rows: "DataFrame", k: int) -> dict[str, int]:
-    """Refuse a table that no reader should ever see; one shuffle over users.
+def config_digest(config: Config) -> str:
+    """Of a whole configuration."""
+    return digest_of(config.model_dump(mode="json", by_alias=True))
 
-    Returns:
-        Row and user counts.
+
+def _health(task: Task, rows: "DataFrame", comparison: Comparison, earlier: list[Published]) -> dict[str, Any]:
+    """Figures of tonight, as `gate.checks` wants them.
 
     Raises:
-        PublishError: no rows, null ids, non-finite scores, duplicate items, gaps in ranks, more than k rows of a user.
+        PublishError: the lists are such that no reader should see them.
     """
-    user, rank, item, value = tables.USER_ID, tables.RANK, tables.ITEM_ID, tables.SCORE
-    finite = F.col(value).isNotNull() & ~F.isnan(value) & (F.abs(F.col(value)) != float("inf"))
-    per_user = rows.groupBy(user).agg(
-        F.count("*").alias("n"),
-        F.countDistinct(item).alias("items"),
-        F.countDistinct(rank).alias("ranks"),
-        F.min(rank).alias("first"),
-        F.max(rank).alias("last"),
-        F.sum(F.when(finite, 0).otherwise(1)).alias("bad"),
-    )
-    total = F.sum("n").alias("rows")
-    checks = {
-        "users without an id": F.col(user).isNull(),
-        "users with duplicate or null items": F.col("items") != F.col("n"),
-        "users with gaps in their ranks": (F.col("first") != 1)
-        | (F.col("last") != F.col("n"))
-        | (F.col("ranks") != F.col("n")),
-        f"users with more than k={k} rows": F.col("n") > k,
-        "rows with a null or non-finite score": F.col("bad") > 0,
+    night, prepared = task.night, Prepared(task.inputs[prepare.NAME])
+    items = read_table(night.spark, prepared.folder / "item_ids").select(tables.ITEM_ID)
+    audited = audit(rows, night.config.scoring.k, items)
+    metric = night.config.gate.metric
+    values = gate.metrics_of(comparison, metric)
+    before = _lists_of(night, earlier[0]) if earlier else None
+    return {
+        **audited,
+        "name": metric,
+        "metric": values[STUDENT],
+        "popularity_metric": values[POPULARITY],
+        "user_share": audited["users"] / count_rows(prepared.users("full")),
+        "overlap": None if before is None else overlap(rows, before),
+        "day_events": read_json(prepared.folder / "manifest.json")["facts"].get("day_events"),
     }
-    counted = [F.sum(F.when(bad, 1).otherwise(0)).alias(name) for name, bad in checks.items()]
-    found = per_user.agg(total, F.count("*").alias("users"), *counted).first()
-    assert found is not None
-    result: dict[str, Any] = found.asDict()
-    if not result["rows"]:
-        raise PublishError("The staged recommendations are empty.", "Run `kdspark score` again.")
-    problems = [f"{result[name]:,} {name}" for name in checks if result[name]]
-    if problems:
-        raise PublishError(
-            f"The staged recommendations failed the audit: {', '.join(problems)}. Nothing was published.",
-            "Delete the score stage's folder and run the night again; report it if it comes back.",
-        )
-    return {"rows": int(result["rows"]), "users": int(result["users"])}
 
 
-def as_rows(lists: "DataFrame") -> "DataFrame":
-    """Table "recommendations", one row per user and rank, of table "recommendation_lists"."""
-    placed = F.posexplode(tables.ITEMS).alias("place", "item")
-    ranked = lists.select(*(name for name in lists.columns if name != tables.ITEMS), placed)
-    return ranked.select("*", (F.col("place") + 1).alias(tables.RANK), "item.*")
+def _lists_of(night: Night, run: Published) -> "DataFrame | None":
+    """Table "recommendations" of an earlier night; None where it is gone or damaged, which is no reason to stop."""
+    url = night.publication.url(run)
+    try:
+        return as_rows(night.spark.read.parquet(url if "://" in url else literal(uri(Path(url)))))
+    except PySparkException as error:
+        log.warning("ignored: %s: %s", url, str(error).partition("\n")[0])
+        return None
 
 
-def check_gate(comparison: dict[str, Any], metric: str, min_ratio: float) -> dict[str, float]:
-    """Only a good night is published: the student must do at least `min_ratio` times as well as popularity.
+def _pass(night: Night, found: list[gate.Check]) -> list[str]:
+    """What the gate has against the night, which is overruled; empty where it has nothing.
 
     Raises:
-        PublishError: it does not, or the metric was not computed.
+        PublishError: the night is blocked, and nobody has forced it.
     """
-    values = {}
-    for model in comparison["models"]:
-        if metric not in model["metrics"]:
-            known = ", ".join(sorted(model["metrics"]))
-            raise PublishError(f"`gate.metric`: {metric!r} was not computed.", f"Choose one of: {known}.")
-        values[model["model"]] = float(model["metrics"][metric]["value"])
-    student, popularity = values[STUDENT], values[POPULARITY]
-    if student < min_ratio * popularity:
+    reasons = gate.blocked(found)
+    if reasons is None:
+        return []
+    if not night.force:
         raise PublishError(
-            f"The night is blocked: the student's {metric} is {student:.4f}, below {min_ratio} x popularity's "
-            f"{popularity:.4f}. Nothing was published.",
-            "Look at the report for the reason; lower `gate.min_ratio_to_popularity` only if you accept this.",
+            f"The night is blocked: {reasons}. Nothing was published.",
+            "Look at the report for the reason; publish with `--force`, which is recorded, only if you accept this.",
         )
-    return {"student": student, "popularity": popularity}
+    log.warning("%-14s forced: %s", NAME, reasons)
+    return [reasons]
 
 
-# Always run: an earlier night published again must move the pointer. What is published already is not copied twice.
+def _input(prepared: Path) -> dict[str, Any]:
+    """How many files of each input were read, and a digest of their list, which stage prepare's manifest holds."""
+    files: dict[str, list[Any]] = read_json(prepared / "manifest.json")["facts"]["files"]
+    return {name: {"files": len(found), "sha256": digest_of(found)} for name, found in files.items()}
+
+
+def _run_id(task: Task) -> str:
+    """Of equal inputs and settings equal; what is forced gets a number more."""
+    run_id, night = task.key[:12], task.night
+    if not night.force:
+        return run_id
+    taken = {run.run_id for run in night.publication.runs() if run.date == night.date}
+    numbered = (run_id if number == 1 else f"{run_id}-{number}" for number in itertools.count(1))
+    return next(name for name in numbered if name not in taken)
+
+
+# Always run: whether a date is done is for the pipeline to say, which looks at what is published.
 STAGE = Stage(NAME, "publish", (prepare.NAME, score.NAME, evaluate.NAME), _settings, _build, reusable=False)

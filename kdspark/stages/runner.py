@@ -12,6 +12,7 @@ from typing import Any
 
 from kdspark import __version__
 from kdspark.errors import StageError
+from kdspark.failpoints import reached
 from kdspark.spark.worker_errors import worker_errors
 from kdspark.stages.stage import Night, Outcome, Stage, Task
 from kdspark.workspace import Manifest, digest_of
@@ -61,23 +62,24 @@ class Runner:
         return self.night.workspace.finished(name, self.key(name))
 
     def manifest(self, name: str) -> Manifest:
-        """Manifest of a finished stage.
+        """Manifest of a finished stage, whose files are what they were when it was finished.
 
         Raises:
-            StageError: it has not been run with this configuration and these inputs.
+            StageError: it has not been run with this configuration and these inputs, or its files are damaged.
         """
-        manifest = self.finished(name)
+        manifest, again = self.finished(name), f"Run `kdspark {self.stages[name].verb}` with the same --config, --date"
         if manifest is None:
             raise StageError(
-                f"Stage {name} has no output for this date, configuration and input.",
-                f"Run `kdspark {self.stages[name].verb}` with the same --config, --date and --root first.",
+                f"Stage {name} has no output for this date, configuration and input.", f"{again} and --root first."
             )
+        if damage := self.night.workspace.damage(manifest):
+            folder = self.night.workspace.stage_folder(name, manifest.key)
+            raise StageError(f"{folder}: damaged: {damage[0]}.", f"{again} and --root: it is made anew.")
         return manifest
 
     def output(self, name: str) -> Path:
         """Folder of a finished stage; raises StageError as `manifest` does."""
-        self.manifest(name)
-        return self.night.workspace.stage_folder(name, self.key(name))
+        return self.night.workspace.stage_folder(name, self.manifest(name).key)
 
     def run(self, names: Iterable[str]) -> None:
         """Run the named stages in the order given, reusing what is finished.
@@ -91,19 +93,28 @@ class Runner:
     def _run_one(self, stage: Stage) -> None:
         workspace, key = self.night.workspace, self.key(stage.name)
         reused = workspace.finished(stage.name, key) if stage.reusable else None
+        if reused is not None and (damage := workspace.damage(reused)):
+            log.warning("%-14s is made anew: %s", stage.name, damage[0])
+            workspace.discard(stage.name, key)
+            reused = None
         if reused is not None:
             _log_line(reused, workspace.stage_folder(stage.name, key), "reused")
             return
         inputs = {need: self.output(need) for need in stage.needs}
         log.info("%-14s starting", stage.name)
+        reached(f"{stage.name}.start")
         started = time.monotonic()
         with workspace.staging(stage.name, key) as out:
             checkpoints = workspace.checkpoints(stage.name, key)
             with worker_errors():
                 settings = self._settings_of(stage.name)
                 outcome = stage.build(Task(self.night, stage.name, key, settings, out, inputs, checkpoints))
+            reached(f"{stage.name}.built")
+            if self.night.lease is not None:
+                self.night.lease.check()
             manifest = self._describe(stage, key, outcome, time.monotonic() - started)
             folder = workspace.finish(out, manifest)
+            reached(f"{stage.name}.finished")
             shutil.rmtree(checkpoints, ignore_errors=True)
         _log_line(manifest, folder, f"{manifest.seconds:.1f} s")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kdspark.config import Config
-from kdspark.workspace import Workspace
+from kdspark.stages.published import published_in
+from kdspark.workspace import Lease, Publication, Workspace
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -19,16 +20,28 @@ Scope = Literal["train", "full"]
 
 @dataclass(frozen=True)
 class Night:
-    """One night's work: configuration, date, disk, and the Spark session (started when first asked for)."""
+    """One night's work: configuration, date, disk, and the Spark session (started when first asked for).
+
+    Attributes:
+        force: publish once more what is published already, and what the gate blocks; both are recorded.
+        lease: by which this run alone works on the date; None where nobody else can.
+    """
 
     config: Config
     date: dt.date
     workspace: Workspace
     start_session: Callable[[], "SparkSession"]
+    force: bool = False
+    lease: Lease | None = None
 
     @cached_property
     def spark(self) -> "SparkSession":
         return self.start_session()
+
+    @cached_property
+    def publication(self) -> Publication:
+        """Where nights are published."""
+        return published_in(self.workspace, self.config.publish.to, lambda: self.spark)
 
     @property
     def end_us(self) -> int:

@@ -19,7 +19,7 @@ from kdspark.models.storage import describe_folder
 from kdspark.stages import prepare
 from kdspark.stages.inputs import listed_files
 from kdspark.stages.stage import Night, Task
-from kdspark.workspace import Manifest, published_before
+from kdspark.workspace import Manifest
 
 log = logging.getLogger("kdspark")
 
@@ -72,7 +72,7 @@ def started(task: Task, request: Request) -> tuple[TrainableConfig, Request, dic
 
 
 def _origin(night: Night, students: tuple[str, ...], stage: str) -> tuple[dict[str, Any] | None, str | None]:
-    published = published_before(night.workspace, night.date)
+    published = night.publication.before(night.date)
     if published is None:
         return None, "no earlier night is published here"
     try:

@@ -8,26 +8,34 @@ ROOT/published/<date>/<run_id>/    recommendations/ and manifest.json; never cha
 ROOT/search/<name>-<digest>/       one search: journal.log (its trials), search.json, report.html, best.yaml,
                                    and the stages of its latest trials
 ROOT/latest.json                   the pointer to the newest published run; replaced by an atomic rename
+ROOT/leases/<date>.json            who works on a date
+
+`published/` and `latest.json` may lie in another store, any file system that Hadoop knows (`publish.to`).
 """
 
-from kdspark.workspace.files import digest_of, link_or_copy, read_json, sha256_file, write_bytes, write_json
+from kdspark.workspace.files import described, digest_of, link_or_copy, read_json, sha256_file, write_bytes, write_json
 from kdspark.workspace.layout import Manifest, Workspace, parse_date
+from kdspark.workspace.lease import Lease, held
 from kdspark.workspace.lock import exclusive
-from kdspark.workspace.published import Published, latest_published, publish_run, published_before
+from kdspark.workspace.published import Publication, Published
+from kdspark.workspace.store import LocalStore, Store
 from kdspark.workspace.trials import TrialWorkspace
 
 __all__ = [
+    "Lease",
+    "LocalStore",
     "Manifest",
+    "Publication",
     "Published",
+    "Store",
     "TrialWorkspace",
     "Workspace",
+    "described",
     "digest_of",
     "exclusive",
-    "latest_published",
+    "held",
     "link_or_copy",
     "parse_date",
-    "publish_run",
-    "published_before",
     "read_json",
     "sha256_file",
     "write_bytes",

@@ -4,22 +4,28 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from kdspark.failpoints import reached
+from kdspark.workspace.owners import owned
+
 _BLOCK = 1 << 20
+_HASHED_AT_ONCE = 4
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part: temp file, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
+    temporary = path.with_name(owned(f"{path.name}.tmp"))
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        reached(f"{path.name}.written")
         temporary.replace(path)
         sync_folder(path.parent)
     finally:
@@ -70,6 +76,28 @@ def sha256_file(path: Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def described(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and sha256 of every file below a folder, hidden ones left out; some at a time, in threads."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith((".", "_")))
+    with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
+        return {
+            path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest}
+            for path, digest in zip(paths, pool.map(sha256_file, paths), strict=True)
+        }
+
+
+def difference(known: Mapping[str, Mapping[str, Any]], found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What is otherwise, as `described` told it then and tells it now, in words by file; empty where nothing is."""
+    wrong = [f"{name} is missing" for name in sorted(known.keys() - found.keys())]
+    wrong += [f"{name} was not there" for name in sorted(found.keys() - known.keys())]
+    for name in sorted(known.keys() & found.keys()):
+        if found[name]["bytes"] != known[name]["bytes"]:
+            wrong.append(f"{name} has {found[name]['bytes']:,} bytes in place of {known[name]['bytes']:,}")
+        elif found[name]["sha256"] != known[name]["sha256"]:
+            wrong.append(f"{name} has other bytes")
+    return wrong
 
 
 def digest_of(value: Any) -> str:

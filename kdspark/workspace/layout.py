@@ -1,19 +1,24 @@
 """Where stages and runs live below ROOT, and the manifest that makes a stage folder a finished one."""
 
 import datetime as dt
+import logging
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from kdspark.errors import ConfigError, StageError
-from kdspark.workspace.files import read_json, sync_folder, write_json
+from kdspark.failpoints import reached
+from kdspark.workspace.files import described, difference, read_json, sync_folder, write_json
+from kdspark.workspace.owners import is_left, owned
+
+log = logging.getLogger("kdspark")
 
 MANIFEST = "manifest.json"
+_WRITTEN = ("checkpoints", "runs", "published", "leases")  # folders of files that are replaced
 # Timestamps count from 1970; a night ends where the next day begins, and no day follows the last one.
 _FIRST, _LAST = dt.date(1970, 1, 1), dt.date.max - dt.timedelta(days=1)
 
@@ -32,6 +37,7 @@ class Manifest:
         seconds: wall time.
         versions: kdspark and library versions.
         created: UTC time, ISO 8601.
+        files: size and sha256 of every file of the output, by its name.
     """
 
     stage: str
@@ -43,6 +49,7 @@ class Manifest:
     seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
     created: str = ""
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def parse_date(text: str) -> dt.date:
@@ -76,6 +83,7 @@ class Workspace:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).absolute()
+        self._whole: set[str] = set()
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -102,7 +110,7 @@ class Workspace:
     @contextmanager
     def staging(self, stage: str, key: str) -> Iterator[Path]:
         """A scratch folder for a stage's output; `finish` makes it the stage's folder. Removed on any failure."""
-        folder = self.stage_folder(stage, key).parent / f"staging-{key[:20]}-{uuid.uuid4().hex[:8]}"
+        folder = self.stage_folder(stage, key).parent / owned(f"staging-{key[:20]}")
         folder.mkdir(parents=True)
         try:
             yield folder
@@ -110,8 +118,10 @@ class Workspace:
             shutil.rmtree(folder, ignore_errors=True)
 
     def finish(self, staged: Path, manifest: Manifest) -> Path:
-        """Write the manifest into a staged folder and rename the folder to its final place."""
+        """Write the manifest, with the hashes of all files, into a staged folder, and give it its final name."""
+        manifest = replace(manifest, files=described(staged))
         write_json(staged / MANIFEST, asdict(manifest))
+        reached(f"{manifest.stage}.manifest")
         final = self.stage_folder(manifest.stage, manifest.key)
         if self.finished(manifest.stage, manifest.key) is not None:  # by another run meanwhile, perhaps being read
             return final
@@ -119,11 +129,44 @@ class Workspace:
             shutil.rmtree(final)
         staged.rename(final)
         sync_folder(final.parent)
+        self._whole.add(manifest.key)
         return final
+
+    def damage(self, manifest: Manifest) -> list[str]:
+        """What is wrong with the files of a finished stage; empty if every size and hash is as it was.
+
+        What this process has finished, or found to be whole, is not looked at again.
+        """
+        if manifest.key in self._whole:
+            return []
+        found = described(self.stage_folder(manifest.stage, manifest.key))
+        found.pop(MANIFEST, None)
+        damage = difference(manifest.files, found)
+        self._whole |= set() if damage else {manifest.key}
+        return damage
+
+    def discard(self, stage: str, key: str) -> None:
+        """Remove a stage's folder; it has to run again."""
+        folder = self.stage_folder(stage, key)
+        scratch = folder.with_name(owned(f"staging-{folder.name}"))
+        folder.rename(scratch)  # at once: half a folder has no manifest that counts
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    def remove_left(self) -> None:
+        """Remove what processes that are gone have not finished: staged folders, and files half written."""
+        halves = (path for folder in _WRITTEN for path in (self.root / folder).rglob("*.tmp-*"))
+        for path in [*self.root.glob("stages/*/staging-*"), *self.root.glob("*.tmp-*"), *halves]:
+            if is_left(path):
+                log.info("%-14s left by a run that has ended: %s", "removed", path)
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def checkpoints(self, stage: str, key: str) -> Path:
         """Folder for a stage's checkpoints, made on first use. It outlives a killed run, so that training resumes."""
         return self.home(stage, key) / "checkpoints" / stage / key[:20]
+
+    def lease(self, date: dt.date) -> Path:
+        """The file by which one run at a time works on a date."""
+        return self.root / "leases" / f"{date.isoformat()}.json"
 
     def run_folder(self, date: dt.date, run_id: str) -> Path:
         return self.root / "runs" / date.isoformat() / run_id

@@ -1,127 +1,266 @@
 """Publishing: a finished folder becomes visible at once, by replacing one small pointer file.
 
-Readers resolve the pointer once and then read a folder that never changes again. A pointer for an older date than
-the current one is recorded for its date but does not move `latest` back.
+Readers resolve the pointer once and then read a folder that never changes again. A run is put under a name that nobody
+reads, described in a manifest with the size and hash of every file, and renamed; then `latest.json` is replaced, and
+after it the pointer of its date, which says that the date is done. A process that dies in between leaves `latest.json`
+at a whole run, the old one or the new one, and the next try goes on from there. A run of an older date than the latest
+is recorded for its date, and does not move `latest.json` back.
 """
 
 import datetime as dt
+import itertools
+import json
 import logging
-import shutil
-import uuid
+import re
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kdspark.errors import PublishError
-from kdspark.workspace.files import link_or_copy, read_json, sha256_file, sync_folder, write_json
-from kdspark.workspace.layout import MANIFEST, Workspace
+from kdspark.failpoints import reached
+from kdspark.workspace.files import difference
+from kdspark.workspace.layout import MANIFEST
+from kdspark.workspace.owners import is_left, owned
+from kdspark.workspace.store import Store
 
 log = logging.getLogger("kdspark")
 
 POINTER = "latest.json"
 TABLE = "recommendations"
+_FOLDER = "published"
+_STAGING = "staging-"
+_RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")  # it is part of paths
 _HASHED_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published run: its date, id, table folder and manifest."""
+    """A published run: its date, id, folder's name in the store, and manifest."""
 
     date: dt.date
     run_id: str
-    folder: Path
     manifest: dict[str, Any]
 
     @property
-    def table(self) -> Path:
-        """Folder of the recommendations table; `spark.read.parquet` of it works."""
-        return self.folder / TABLE
+    def name(self) -> str:
+        return _run(self.date, self.run_id)
+
+    @property
+    def at(self) -> str:
+        """When it was published: UTC, ISO 8601."""
+        return str(self.manifest.get("published", ""))
 
 
-def publish_run(workspace: Workspace, date: dt.date, run_id: str, staged_table: Path, facts: dict[str, Any]) -> Path:
-    """Link a staged table into the published area, hash it, and move the pointers.
-
-    Links cost no copy and no space, and are safe: nothing writes into a stage's or a published file again, and
-    whichever folder is removed first leaves the other whole.
+class Publication:
+    """The published runs in a store.
 
     Args:
-        staged_table: folder of Parquet files; left as it is.
-        facts: recorded in the manifest beside files, sizes and hashes (rows, model version, stage folders, …).
-
-    Returns:
-        The published table's folder.
+        store: `published/`, and the pointer beside it.
     """
-    parent = workspace.root / "published" / date.isoformat()
-    final = parent / run_id
-    if not (final / MANIFEST).exists():
-        scratch = parent / f"staging-{run_id}-{uuid.uuid4().hex[:8]}"
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def url(self, run: Published) -> str:
+        """The recommendations of a run; `spark.read.parquet` of it works."""
+        return self.store.url(f"{run.name}/{TABLE}")
+
+    def publish(
+        self,
+        date: dt.date,
+        run_id: str,
+        table: Path,
+        facts: Mapping[str, Any],
+        known: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Published:
+        """Put a table into the store, and move the pointers; a whole run of this id that is there is used.
+
+        Args:
+            table: folder of Parquet files; left as it is.
+            facts: recorded in the manifest beside files, sizes and hashes (rows, model version, stage folders, …).
+            known: the table's files, as `described` when the table was made.
+
+        Raises:
+            PublishError: a file is not what was judged.
+        """
+        final = _run(date, run_id)
+        if not self.store.exists(f"{final}/{MANIFEST}"):
+            self._put(date, run_id, table, facts, known)
+        reached("publish.renamed")
+        run = self.run(date, run_id)
+        current = self._readable(POINTER)
+        if current is None or current.date <= date:
+            self._point(POINTER, run)
+        reached("publish.latest")
+        self._point(_pointer(date), run)
+        reached("publish.done")
+        return run
+
+    def latest(self) -> Published:
+        """The run that `latest.json` points to.
+
+        Raises:
+            PublishError: nothing is published, or what is cannot be read.
+        """
+        found = self._resolve(POINTER)
+        if found is None:
+            raise PublishError(
+                f"{self.store.url(POINTER)}: nothing is published here.",
+                "Run `kdspark run` or `kdspark publish` first.",
+            )
+        return found
+
+    def of(self, date: dt.date) -> Published | None:
+        """The run that counts for a date: the one that was published last, or rolled back to."""
+        return self._readable(_pointer(date))
+
+    def before(self, date: dt.date) -> Published | None:
+        """The newest published run of an earlier date: where tonight's vocabulary continues from."""
+        return next(iter(self.earlier(date, 1)), None)
+
+    def earlier(self, date: dt.date, most: int) -> list[Published]:
+        """The runs that count for earlier dates, the latest date first, so many at most."""
+        dates = [earlier for earlier in reversed(self._dates()) if earlier < date]
+        found = (self._readable(_pointer(earlier)) for earlier in dates)
+        return list(itertools.islice((run for run in found if run is not None), most))
+
+    def run(self, date: dt.date, run_id: str) -> Published:
+        """A run by its id.
+
+        Raises:
+            PublishError: there is none, or its manifest cannot be read.
+        """
+        if not _RUN_ID.fullmatch(run_id):
+            raise PublishError(f"{run_id!r} is no id of a run.", "`kdspark runs` lists them.")
+        name = f"{_run(date, run_id)}/{MANIFEST}"
         try:
-            hidden = shutil.ignore_patterns("_*", ".*")
-            shutil.copytree(staged_table, scratch / TABLE, ignore=hidden, copy_function=link_or_copy)
-            manifest = {"date": date.isoformat(), "run_id": run_id, "files": _describe(scratch), **facts}
-            write_json(scratch / MANIFEST, manifest)
-            shutil.rmtree(final, ignore_errors=True)
-            scratch.rename(final)
-            sync_folder(parent)
+            return Published(date, run_id, json.loads(self.store.read(name)))
+        except FileNotFoundError as error:
+            raise PublishError(
+                f"{self.store.url(name)} is missing: there is no such published run.", "`kdspark runs` lists them."
+            ) from error
+        except (OSError, ValueError) as error:
+            raise PublishError(
+                f"{self.store.url(name)}: damaged manifest ({error}).", "Roll back to another run: `kdspark rollback`."
+            ) from error
+
+    def runs(self) -> list[Published]:
+        """All whole runs, in the order in which they were published; a damaged one is left out, loudly."""
+        found = []
+        for date in self._dates():
+            for run_id in self.store.folders(f"{_FOLDER}/{date}"):
+                if not run_id.startswith(_STAGING):
+                    try:
+                        found.append(self.run(date, run_id))
+                    except PublishError as error:
+                        log.warning("ignored: %s", error.problem)
+        return sorted(found, key=lambda run: (run.at, run.date, run.run_id))
+
+    def roll_back(self, run: Published) -> None:
+        """Point to a run, whatever is newer; the next night that is published moves the pointers on."""
+        self._point(POINTER, run, rolled_back=True)
+        self._point(_pointer(run.date), run, rolled_back=True)
+
+    def damage(self, run: Published) -> list[str]:
+        """What is wrong with a run's files; empty if every size and hash is as it was."""
+        sizes = self.store.files(run.name)
+        sizes.pop(MANIFEST, None)
+        return difference(run.manifest["files"], self._described(run.name, sizes))
+
+    def delete(self, run: Published) -> None:
+        """Remove a run that nothing points to; its manifest first, without which it is none."""
+        scratch = f"{_FOLDER}/{run.date}/{owned(_STAGING + run.run_id)}"
+        self.store.rename(run.name, scratch)
+        self.store.delete(scratch)
+        if not self.store.folders(f"{_FOLDER}/{run.date}"):
+            self.store.delete(f"{_FOLDER}/{run.date}")
+
+    def remove_left(self) -> None:
+        """Remove what processes that are gone have not finished."""
+        for date in self._dates():
+            for name in self.store.folders(f"{_FOLDER}/{date}"):
+                if name.startswith(_STAGING) and is_left(Path(self.store.url(f"{_FOLDER}/{date}/{name}"))):
+                    self.store.delete(f"{_FOLDER}/{date}/{name}")
+
+    def _put(
+        self,
+        date: dt.date,
+        run_id: str,
+        table: Path,
+        facts: Mapping[str, Any],
+        known: Mapping[str, Mapping[str, Any]] | None,
+    ) -> None:
+        scratch = f"{_FOLDER}/{date}/{owned(_STAGING + run_id)}"
+        try:
+            self.store.put(table, f"{scratch}/{TABLE}")
+            reached("publish.copied")
+            files = self._described(scratch, self.store.files(scratch))
+            judged = files if known is None else {f"{TABLE}/{name}": entry for name, entry in known.items()}
+            if wrong := difference(judged, files):
+                raise PublishError(
+                    f"{table}: the files have changed since they were judged ({wrong[0]}). Nothing was published.",
+                    "Run the night again; if it comes back, look for what writes there.",
+                )
+            now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="microseconds")
+            manifest = {"date": date.isoformat(), "run_id": run_id, "published": now, "files": files, **facts}
+            self.store.write(f"{scratch}/{MANIFEST}", _json(manifest))
+            reached("publish.manifest")
+            if self.store.exists(_run(date, run_id)):  # without a manifest: no run
+                self.store.delete(_run(date, run_id))
+            self.store.rename(scratch, _run(date, run_id))
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    pointer = {"date": date.isoformat(), "run_id": run_id}
-    write_json(parent / POINTER, pointer)
-    current = _readable(workspace, workspace.root / POINTER)
-    if current is None or current.date <= date:
-        write_json(workspace.root / POINTER, pointer)
-    return final / TABLE
+            self.store.delete(scratch)
 
+    def _described(self, folder: str, sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
+        """As `described`: some at a time, since disks and hashing leave Python free."""
+        with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
+            hashes = pool.map(lambda name: self.store.sha256(f"{folder}/{name}"), sizes)
+            return {name: {"bytes": sizes[name], "sha256": sha} for name, sha in zip(sizes, hashes, strict=True)}
 
-def _describe(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and hash of every Parquet file; some at a time, since disks and hashing leave Python free."""
-    paths = sorted(folder.rglob("*.parquet"))
-    with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
-        hashes = pool.map(sha256_file, paths)
-        return {
-            str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": digest}
-            for path, digest in zip(paths, hashes, strict=True)
-        }
+    def _point(self, pointer: str, run: Published, rolled_back: bool = False) -> None:
+        note = {"rolled_back": True} if rolled_back else {}
+        self.store.write(pointer, _json({"date": run.date.isoformat(), "run_id": run.run_id, **note}))
 
+    def _dates(self) -> list[dt.date]:
+        found = []
+        for name in self.store.folders(_FOLDER):
+            try:
+                found.append(dt.date.fromisoformat(name))
+            except ValueError:
+                continue
+        return sorted(found)
 
-def latest_published(workspace: Workspace, required: bool = True) -> Published | None:
-    """The run that `latest.json` points to; None (or PublishError if `required`) when nothing is published yet."""
-    return _resolve(workspace, workspace.root / POINTER, required)
-
-
-def published_before(workspace: Workspace, date: dt.date) -> Published | None:
-    """The newest published run of an earlier date: where tonight's vocabulary continues from."""
-    folder = workspace.root / "published"
-    dates = sorted((path.name for path in folder.glob("????-??-??") if path.name < date.isoformat()), reverse=True)
-    for name in dates:
-        found = _readable(workspace, folder / name / POINTER)
-        if found is not None:
-            return found
-    return None
-
-
-def _readable(workspace: Workspace, pointer_path: Path) -> Published | None:
-    """What a pointer names, or None: a run that retention removed must not stop tonight's."""
-    try:
-        return _resolve(workspace, pointer_path, required=False)
-    except PublishError as error:
-        log.warning("ignored: %s", error.problem)
-        return None
-
-
-def _resolve(workspace: Workspace, pointer_path: Path, required: bool) -> Published | None:
-    try:
-        pointer = read_json(pointer_path)
-        date = dt.date.fromisoformat(pointer["date"])
-        folder = workspace.root / "published" / date.isoformat() / str(pointer["run_id"])
-        return Published(date, str(pointer["run_id"]), folder, read_json(folder / MANIFEST))
-    except FileNotFoundError as error:
-        if not required and not pointer_path.exists():
+    def _readable(self, pointer: str) -> Published | None:
+        """What a pointer names, or None: a run that is gone must not stop tonight's."""
+        try:
+            return self._resolve(pointer)
+        except PublishError as error:
+            log.warning("ignored: %s", error.problem)
             return None
-        raise PublishError(
-            f"{pointer_path}: nothing is published here ({error.filename} is missing).",
-            "Run `kdspark run` or `kdspark publish` first.",
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PublishError(f"{pointer_path}: damaged pointer ({error}).", "Publish again.") from error
+
+    def _resolve(self, pointer: str) -> Published | None:
+        try:
+            named = json.loads(self.store.read(pointer))
+            date, run_id = dt.date.fromisoformat(named["date"]), str(named["run_id"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PublishError(
+                f"{self.store.url(pointer)}: damaged pointer ({error}).",
+                "Point it to a whole run: `kdspark rollback --date …`; `kdspark runs` lists them.",
+            ) from error
+        return self.run(date, run_id)
+
+
+def _run(date: dt.date, run_id: str) -> str:
+    return f"{_FOLDER}/{date.isoformat()}/{run_id}"
+
+
+def _pointer(date: dt.date) -> str:
+    return f"{_FOLDER}/{date.isoformat()}/{POINTER}"
+
+
+def _json(value: Any) -> bytes:
+    return f"{json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)}\n".encode()

@@ -244,7 +244,7 @@ def test_bad_input_is_one_clear_line(
     assert len(before) > 2
     path = write_config(tmp_path / "bad.yaml", config)
     settings = {key: value.format(tmp=bad_files) for key, value in changes.items()}
-    arguments = ["--date", settings.pop("--date", DATE)]
+    arguments = ["--force", "--date", settings.pop("--date", DATE)]  # the date is published
     arguments += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     with pytest.raises(SystemExit) as stopped:
         main(["run", "--config", str(path), "--root", str(root), *arguments])

@@ -14,7 +14,7 @@ from kdspark.config import parse_config
 from kdspark.stages import prepare as stage
 from kdspark.stages.increment import LAYOUT, increment_of
 from kdspark.stages.runner import Runner
-from kdspark.workspace import write_json
+from kdspark.workspace import Publication, write_json
 from tests.stages.test_prepare import prepare
 
 DAYS = [f"2024-01-{day:02d}" for day in range(1, 13)]
@@ -94,7 +94,7 @@ def test_the_tables_are_those_of_a_full_rebuild(
         for day in DAYS[night]:
             write_day(tmp_path / "log", day)
         before = None if last is None else Published({"stages": {"prepare": last.output("prepare").name}})
-        monkeypatch.setattr(stage, "published_before", lambda *_, before=before: before)
+        monkeypatch.setattr(Publication, "before", lambda *_, before=before: before)
         date = DAYS[night][-1]
         last = prepare(spark, root, data, date)
         if before is None:

@@ -1,6 +1,7 @@
 """The runner: finished stages are reused, changed ones run again, failures leave nothing behind."""
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from kdspark.config import parse_config
-from kdspark.errors import InputError, ModelError, StageError
+from kdspark.errors import InputError, LeaseError, ModelError, StageError
 from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night, Outcome, Stage, Task
-from kdspark.workspace import Workspace
+from kdspark.workspace import Workspace, held, write_json
 from tests.config.test_load import minimal
 
 
@@ -105,3 +106,30 @@ def test_a_workers_error_is_the_stages_error(spark: SparkSession, tmp_path: Path
 def test_end_of_the_night_is_exclusive_and_utc(tmp_path: Path) -> None:
     night = Recorder(tmp_path).night
     assert night.end_us == 1704153600 * 10**6  # 2024-01-02T00:00:00Z
+
+
+def test_a_damaged_output_is_made_anew_and_never_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = Recorder(tmp_path).run("a", "b")
+    for stage in "ab":
+        (first.output(stage) / "part").write_text("x")
+    with pytest.raises(StageError, match=r"damaged: part has other bytes.*kdspark verb-a"):
+        Recorder(tmp_path).run("b")
+    again = Recorder(tmp_path)
+    runner = again.run("a", "b")
+    assert again.builds == ["a", "b"]
+    assert [(runner.output(stage) / "part").read_text() for stage in "ab"] == ["a", "b"]
+    assert "b              is made anew: part has other bytes" in caplog.messages
+    for harm in (lambda path: path.unlink(), lambda path: (path.parent / "more").touch()):
+        harm(runner.output("b") / "part")
+        another = Recorder(tmp_path)
+        another.run("a", "b")
+        assert another.builds == ["b"]
+
+
+def test_who_has_lost_the_lease_finishes_nothing(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    with held(tmp_path / "lease.json", "The night") as lease:
+        write_json(tmp_path / "lease.json", {"host": "elsewhere", "pid": 1, "token": "t", "until": 1e12})
+        with pytest.raises(LeaseError, match="another run has taken over"):
+            Runner(replace(recorder.night, lease=lease), recorder.stages).run("a")
+    assert not list((tmp_path / "stages" / "a").iterdir())

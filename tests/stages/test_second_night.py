@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from kdspark.workspace import parse_date, publish_run
+from kdspark.workspace import parse_date
 from tests.stages.test_prepare import prepare
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ class Nights:
         staged = root / "staged"
         staged.mkdir()
         facts = {"stages": {"prepare": self.first.name}}
-        publish_run(runner.night.workspace, parse_date(FIRST), "run", staged, facts)
+        runner.night.publication.publish(parse_date(FIRST), "run", staged, facts)
         self.before = digests(self.first)
         # noa is gone, ann and bob are new, and so are the items a and t; q has another colour.
         events = {"ann": "apqr", "bob": "qrat", "mia": "rqpa", "zoe": "tpqr"}

@@ -26,7 +26,7 @@ from kdspark.stages import student, warm
 from kdspark.stages.pipeline import stages_of
 from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night, Task
-from kdspark.workspace import Manifest, Workspace, digest_of, publish_run, read_json
+from kdspark.workspace import LocalStore, Manifest, Publication, Workspace, digest_of, read_json
 from tests.config.test_load import minimal
 
 MONDAY, TUESDAY = dt.date(2024, 1, 1), dt.date(2024, 1, 2)
@@ -69,7 +69,7 @@ def publish_monday(root: Path, *changes: str, refit: bool = False, copies: int =
     staged = root / "staged"
     staged.mkdir()
     named = {name: workspace.stage_folder(name, keys[name]).name for name in ("prepare", "score", "evaluate")}
-    publish_run(workspace, MONDAY, "run", staged, {"stages": named})
+    Publication(LocalStore(workspace.root)).publish(MONDAY, "run", staged, {"stages": named})
     return keys
 
 
@@ -239,7 +239,7 @@ def publish(runner: Runner, staged: Path) -> None:
     key = finish(night.workspace, "evaluate", inputs)
     staged.mkdir()
     named = {"prepare": runner.output("prepare").name, "evaluate": night.workspace.stage_folder("evaluate", key).name}
-    publish_run(night.workspace, night.date, "run", staged, {"stages": named})
+    night.publication.publish(night.date, "run", staged, {"stages": named})
 
 
 @pytest.mark.slow

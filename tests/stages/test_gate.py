@@ -1,0 +1,90 @@
+"""A night passes if it is good by itself and against the nights before it; each bound can block it alone."""
+
+import re
+from typing import Any
+
+import pytest
+
+from kdspark.config import GateConfig
+from kdspark.errors import PublishError
+from kdspark.stages.gate import as_facts, blocked, checks, metrics_of
+
+GOOD: dict[str, Any] = {
+    "name": "ndcg@10",
+    "metric": 0.2,
+    "popularity_metric": 0.1,
+    "user_share": 1.0,
+    "cold_share": 0.1,
+    "flat_share": 0.0,
+    "items": 100,
+    "overlap": 0.4,
+    "day_events": 1000,
+}
+KEYS = {name for name in GateConfig.model_fields if name[:4] in ("min_", "max_")} - {"min_volume_nights"}
+
+
+def reasons(tonight: dict[str, Any], earlier: list[dict[str, Any]], **bounds: Any) -> str | None:
+    return blocked(checks(GateConfig(**bounds), {**GOOD, **tonight}, earlier))
+
+
+def test_a_night_like_the_others_passes() -> None:
+    found = checks(GateConfig(), GOOD, [GOOD] * 3)
+    assert blocked(found) is None
+    assert {check.key for check in found} == KEYS
+    assert all(fact["passed"] for fact in as_facts(found))
+
+
+def test_a_first_night_is_judged_by_itself() -> None:
+    first = {**GOOD, "overlap": None}
+    assert {check.key for check in checks(GateConfig(), first, [])} == {
+        *("min_ratio_to_popularity", "min_user_share", "max_cold_share", "max_flat_share")
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"metric": 0.09}, r"ndcg@10 over popularity's is 0\.9, below 1 \(`gate\.min_ratio_to_popularity`\)"),
+        ({"metric": 0.15}, r"over that of last night's is 0\.75, below 0\.8"),
+        ({"items": 30}, r"different items in lists over last night's is 0\.3, below 0\.5"),
+        ({"user_share": 0.5}, r"share of users with a list is 0\.5, below 0\.9"),
+        ({"cold_share": 0.25}, r"whom the model does not know, over last night's, is 0\.15, above 0\.1"),
+        ({"flat_share": 0.2}, r"one score throughout is 0\.2, above 0\.05"),
+        ({"overlap": 0.0}, r"in the same user's list last night is 0, below 0\.01"),
+        ({"day_events": 400}, r"day's events over the usual one is 0\.4, below 0\.5 \(`gate\.min_volume`\)"),
+        ({"day_events": 5000}, r"is 5, above 4 \(`gate\.max_volume`\)"),
+    ],
+)
+def test_each_bound_blocks(changes: dict[str, Any], words: str) -> None:
+    found = reasons(changes, [GOOD] * 3)
+    assert found is not None
+    assert re.search(words, found)
+
+
+def test_volume_is_against_the_median_of_enough_nights() -> None:
+    nights = [{"day_events": events} for events in (1000, 10, 1000, None, 0)]
+    assert reasons({"day_events": 400}, nights[:2]) is None
+    assert "0.4" in (reasons({"day_events": 400}, nights) or "")
+    assert reasons({"day_events": None}, nights) is None
+    assert reasons({"day_events": 400}, [{"day_events": 1000}], min_volume_nights=1, volume_nights=1) is not None
+
+
+def test_a_share_of_cold_users_can_be_bounded() -> None:
+    assert reasons({"cold_share": 0.95}, []) is None
+    found = reasons({"cold_share": 0.95}, [], max_cold_share=0.9)
+    assert found == "the share of users whom the model does not know is 0.95, above 0.9 (`gate.max_cold_share`)"
+
+
+def test_another_metric_is_not_compared() -> None:
+    assert reasons({"metric": 0.11}, [{"name": "recall@10", "metric": 0.9}]) is None
+
+
+def comparison(student: float, popularity: float) -> Any:
+    values = {"student": student, "popularity": popularity}
+    return {"models": [{"model": name, "metrics": {"ndcg@10": {"value": value}}} for name, value in values.items()]}
+
+
+def test_metrics_of_the_comparison() -> None:
+    assert metrics_of(comparison(0.2, 0.1), "ndcg@10") == {"student": 0.2, "popularity": 0.1}
+    with pytest.raises(PublishError, match="Choose one of: ndcg@10"):
+        metrics_of(comparison(0.2, 0.1), "ndcg@7")
