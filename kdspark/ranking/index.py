@@ -122,17 +122,19 @@ class ItemIndex:
         return np.asarray(bound_B, np.float64)
 
     def _halve(self) -> torch.Tensor:
+        """Sums and lengths in float64: squares of finite vectors need not be finite in float32."""
         vectors = torch.from_numpy(self.allowed_MD)
-        mean_D = vectors.mean(dim=0) if len(vectors) else torch.zeros(self.dims)
         halves_MD = torch.empty(vectors.shape, dtype=torch.bfloat16)
-        for start in range(0, len(vectors), _CHUNK):
-            part = slice(start, start + _CHUNK)
+        parts = [slice(start, start + _CHUNK) for start in range(0, len(vectors), _CHUNK)]
+        sums = [vectors[part].sum(dim=0, dtype=torch.float64) for part in parts]
+        mean_D = (torch.stack(sums).sum(dim=0) / len(vectors)).float() if sums else torch.zeros(self.dims)
+        for part in parts:
             centred = vectors[part] - mean_D
             halves_MD[part] = centred
-            rounded = halves_MD[part].float()
+            exact, rounded = centred.double(), halves_MD[part].double()
             self.longest = max(self.longest, float(rounded.norm(dim=1).max()))
-            # of the difference itself, too, a float32 keeps all but 2^-24
-            moved = (centred - rounded).norm(dim=1) + _UNIT_ROUNDOFF * centred.norm(dim=1)
+            # centring itself is rounded, too: a float32 keeps all but 2^-24
+            moved = (exact - rounded).norm(dim=1) + _UNIT_ROUNDOFF * exact.norm(dim=1)
             self.moved = max(self.moved, float(moved.max()))
         return halves_MD
 

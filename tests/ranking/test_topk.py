@@ -196,6 +196,18 @@ def test_an_index_answers_as_its_vectors_do(first_look):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("size", [1e18, 1e25, 1e34])
+def test_vectors_whose_squares_overflow(first_look, size):
+    rng = np.random.default_rng(11)
+    users = rng.integers(1, 4, (70, 6)).astype(np.float32)  # which bfloat16 has exactly
+    items = rng.standard_normal((400, 6), np.float32) * np.float32(size)
+    items[:200] = np.abs(items[:200]) * np.float32(50)  # so does their sum
+    found, scores = top_k(users, items, 15)
+    expected, exact = oracle(users, items, 15)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(scores, np.take_along_axis(exact, expected, axis=1).astype(np.float32))
+
+
 def test_a_user_who_has_seen_everything_gets_padding_and_costs_the_others_nothing():
     users, items = np.ones((2, 1), np.float32), np.arange(50, dtype=np.float32)[:, None]
     found, scores = top_k(users, items, 3, (np.array([0, 50, 50]), np.arange(50)))
