@@ -19,7 +19,7 @@ from kdspark.failpoints import VARIABLE
 from tests.stages.tiny import tiny_config
 
 DATE, NEXT = "2024-01-02", "2024-01-03"
-_MAIN = "import sys; from kdspark.cli import main; main(sys.argv[1:])"
+MAIN = "import sys; from kdspark.cli import main; main(sys.argv[1:])"
 SPARK: dict[str, Any] = {
     "master": "local[2,4]",
     "settings": {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2", "spark.driver.memory": "1g"},
@@ -51,7 +51,7 @@ class FaultyNight:
 
     def start(self, *more: str, verb: str = "run", date: str = DATE, fail: str = "") -> "subprocess.Popen[bytes]":
         """Start a verb; its output goes to a file of its own."""
-        command = [sys.executable, "-c", _MAIN, verb, "--config", str(self.config), "--date", date]
+        command = [sys.executable, "-c", MAIN, verb, "--config", str(self.config), "--date", date]
         self.log = self.folder / f"{time.time_ns()}.log"
         with self.log.open("wb") as log:
             return subprocess.Popen(
@@ -74,7 +74,7 @@ class FaultyNight:
 
     def ask(self, verb: str, *more: str) -> Ended:
         """Run a verb that has nothing but ROOT."""
-        command = [sys.executable, "-c", _MAIN, verb, "--root", str(self.root), *more]
+        command = [sys.executable, "-c", MAIN, verb, "--root", str(self.root), *more]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
         return Ended(ended.returncode, ended.stdout if ended.returncode == 0 else ended.stdout + ended.stderr)
 
