@@ -41,10 +41,6 @@ def test_fault_01_killed_while_scoring(night: FaultyNight, gold: Rows) -> None:
     assert not list(night.root.rglob("staging-*"))
 
 
-def test_fault_02_killed_between_the_pointers(night: FaultyNight, gold: Rows) -> None:
-    killed_at(night, gold, "publish.latest")
-
-
 @pytest.mark.faults
 @pytest.mark.parametrize("place", EVERY_PLACE)
 def test_fault_02_killed_at_every_place(night: FaultyNight, gold: Rows, place: str) -> None:
@@ -85,6 +81,7 @@ def test_fault_03_killed_while_a_checkpoint_is_saved(tmp_path: Path) -> None:
     assert not list(night.root.rglob("*.tmp-*"))
 
 
+@pytest.mark.faults
 def test_fault_05_two_runs_of_one_date(night: FaultyNight, gold: Rows) -> None:
     first = night.start(fail="prepare.start=sleep:15")
     night.wait_for("prepare        starting")
@@ -99,6 +96,7 @@ def test_fault_05_two_runs_of_one_date(night: FaultyNight, gold: Rows) -> None:
     assert night.rows == gold
 
 
+@pytest.mark.faults
 def test_fault_06_a_published_date_again(night: FaultyNight, gold: Rows) -> None:
     assert night.run().code == 0
     tree = night.tree

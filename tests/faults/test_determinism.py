@@ -25,9 +25,8 @@ CUTS: list[tuple[str, dict[str, str], int]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("master", "settings", "files"), [CUTS[0], *(pytest.param(*cut, marks=pytest.mark.faults) for cut in CUTS[1:])]
-)
+@pytest.mark.faults
+@pytest.mark.parametrize(("master", "settings", "files"), CUTS)
 def test_fault_29_rows_do_not_depend_on_how_the_work_is_cut(
     tmp_path: Path, gold: Rows, master: str, settings: dict[str, str], files: int
 ) -> None:

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 
 def test_fault_23_a_loss_that_is_not_finite_stops_the_night(spark: SparkSession, tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
-    config["teacher"]["training"] = {"epochs": 4, "learning_rate": 1e38}
+    training = {"epochs": 4, "learning_rate": 1e30, "user_learning_rate": 1e30}
+    config["teacher"] = {"kind": "mf", "dim": 6, "training": training}
     night = runner_of(spark, tmp_path / "root", config).night
     with pytest.raises(TrainingError, match="finite"):
         run_night(night)
