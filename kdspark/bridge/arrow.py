@@ -3,7 +3,6 @@
 Legend: B rows of a record batch, L fixed list length.
 """
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -60,19 +59,3 @@ def user_batch(batch: pa.RecordBatch) -> UserBatch:
         numbers=fixed_lists(batch, tables.NUMBERS, np.float32),
         vector=fixed_lists(batch, tables.VECTOR, np.float32),
     )
-
-
-def rebatch(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
-    """Slices of exactly `size` rows (the last may be shorter), whatever Arrow's own batch size is."""
-    pending: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in batches:
-        pending.append(batch)
-        rows += batch.num_rows
-        while rows >= size:
-            table = pa.Table.from_batches(pending).combine_chunks()
-            yield table.slice(0, size).to_batches()[0]
-            pending = table.slice(size).to_batches()
-            rows -= size
-    if rows:
-        yield pa.Table.from_batches(pending).combine_chunks().to_batches()[0]

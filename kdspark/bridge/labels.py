@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kdspark import tables
-from kdspark.bridge.arrow import list_array, rebatch, user_batch
+from kdspark.bridge.arrow import list_array, user_batch
 from kdspark.bridge.scoring import answer, vectors_of
 from kdspark.bridge.shipping import Shipped, ship
 from kdspark.config import SoftLabelsConfig
@@ -27,6 +27,7 @@ from kdspark.errors import ConfigError
 from kdspark.ranking.hashing import splitmix64
 from kdspark.ranking.ragged import Csr, contains, from_padded, joined, latest, pad_to
 from kdspark.spark.arrow_files import write_from_workers
+from kdspark.spark.batches import rebatch
 from kdspark.spark.earlier import EARLIER
 from kdspark.spark.lists import ragged_lists
 

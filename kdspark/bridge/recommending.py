@@ -13,12 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kdspark import tables
-from kdspark.bridge.arrow import compact_lists, rebatch
+from kdspark.bridge.arrow import compact_lists
 from kdspark.bridge.ruled import RuledTask
 from kdspark.bridge.scoring import INPUT, RankTask, Timing
 from kdspark.bridge.shipping import ShippedIds, ship
 from kdspark.config import ScoringConfig
 from kdspark.ranking.ruled import COLD_START, MODEL
+from kdspark.spark.batches import rebatch
 from kdspark.spark.io import read_table
 from kdspark.spark.user_files import UserPass, map_users
 

@@ -17,11 +17,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kdspark import tables
-from kdspark.bridge.arrow import compact_lists, rebatch, user_batch
+from kdspark.bridge.arrow import compact_lists, user_batch
 from kdspark.bridge.shipping import Shipped, ship
 from kdspark.errors import KdsparkError
 from kdspark.ranking.ragged import Csr, from_padded, joined, pad_to, select_rows
 from kdspark.ranking.topk import top_k
+from kdspark.spark.batches import rebatch
 from kdspark.spark.lists import ragged_lists
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from kdspark.errors import StageError
 from kdspark.failpoints import reached
+from kdspark.spark.batches import rebatch
 from kdspark.spark.workers import keep_zip_directories
 
 if TYPE_CHECKING:
@@ -122,20 +124,13 @@ def _write(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path, lay
 
 def _groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema, size: int) -> Iterator[pa.Table]:
     """Row groups of a fixed number of rows, each in one piece: where batches end, pages would end, too."""
-    held: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in batches:
-        if not batch.num_rows:
-            continue
-        size = size or max(1, _GROUP_BYTES // (_BYTES * _width(batch)))
-        held.append(batch)
-        rows += batch.num_rows
-        while rows >= size:
-            table = pa.Table.from_batches(held)
-            yield table.slice(0, size).combine_chunks().cast(schema)
-            held, rows = table.slice(size).to_batches(), rows - size
-    if rows:
-        yield pa.Table.from_batches(held).combine_chunks().cast(schema)
+    filled = (batch for batch in batches if batch.num_rows)
+    first = next(filled, None)
+    if first is None:
+        return
+    size = size or max(1, _GROUP_BYTES // (_BYTES * _width(first)))
+    for group in rebatch(chain([first], filled), size):
+        yield pa.Table.from_batches([group]).cast(schema)
 
 
 def _piece(name: str, piece: int) -> str:

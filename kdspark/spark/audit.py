@@ -70,7 +70,10 @@ def audit(rows: "DataFrame", k: int, items: "DataFrame | None" = None) -> dict[s
     if not result["rows"]:
         raise PublishError("The staged recommendations are empty.", "Run `kdspark score` again.")
     shown = rows.select(item).distinct()
-    unknown = 0 if items is None else shown.join(items, item, "left_anti").count()
+    known = F.lit(1).alias("known")
+    met = shown.select(item, known) if items is None else shown.join(items.select(item, known), item, "left")
+    n_items, n_known = met.agg(F.count("*"), F.count("known")).first() or (0, 0)
+    unknown = n_items - n_known
     problems = [f"{result[name]:,} {name}" for name in checks if result[name]]
     problems += [f"{unknown:,} items that the catalogue does not have"] if unknown else []
     if problems:
@@ -79,7 +82,7 @@ def audit(rows: "DataFrame", k: int, items: "DataFrame | None" = None) -> dict[s
             "Delete the score stage's folder and run the night again; report it if it comes back.",
         )
     users = int(result["users"])
-    counts = {"rows": int(result["rows"]), "users": users, "items": shown.count()}
+    counts = {"rows": int(result["rows"]), "users": users, "items": n_items}
     return {**counts, "cold_share": result["cold"] / users, "flat_share": result["flat"] / users}
 
 

@@ -56,7 +56,7 @@ def run_verb(verb: str, config_path: str, date: str, root: str, overrides: Seque
         with held(night.workspace.lease(night.date), f"The night of {night.date}") as lease:
             night.workspace.remove_left()
             night.publication.remove_left()
-            if not is_done(night, verb):  # by whom this run has waited for
+            if not is_done(night, verb):  # meanwhile
                 run_night(replace(night, lease=lease), verb)
 
 

@@ -18,7 +18,7 @@ from kdspark.stages import evaluate, gate, prepare, score
 from kdspark.stages.published import note_place
 from kdspark.stages.retention import remove_old
 from kdspark.stages.stage import Night, Outcome, Stage, Task
-from kdspark.workspace import Published, digest_of, exclusive, read_json
+from kdspark.workspace import Published, digest_of, read_json
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -33,31 +33,34 @@ def _settings(night: Night) -> object:
 
 
 def _build(task: Task) -> Outcome:
-    night, made, prepared = task.night, task.inputs[score.NAME], task.inputs[prepare.NAME]
-    staged = made / score.TABLE
+    night, staged = task.night, task.inputs[score.NAME] / score.TABLE
+    scored, prepared = (read_json(task.inputs[name] / "manifest.json") for name in (score.NAME, prepare.NAME))
     written = read_table(night.spark, staged)
     comparison: Comparison = read_json(task.inputs[evaluate.NAME] / COMPARISON)
     earlier = night.publication.earlier(night.date, night.config.gate.volume_nights)
-    health = _health(task, as_rows(written), comparison, earlier)
+    health = {
+        **_health(task, as_rows(written), comparison, earlier),
+        "day_events": prepared["facts"].get("day_events"),
+    }
     found = gate.checks(night.config.gate, health, [run.manifest.get("health", {}) for run in earlier])
     facts = {
         **{name: health[name] for name in ("rows", "users")},
         "schema": {field.name: field.dataType.simpleString() for field in written.schema.fields},
-        "model": read_json(made / "manifest.json")["facts"],
+        "model": scored["facts"],
         "config": config_digest(night.config),
-        "input": _input(prepared),
+        "input": _input(prepared["facts"]["files"]),
         "evaluated_run": comparison["run_id"],
         "stages": {need: path.name for need, path in task.inputs.items()},
         "health": health,
         "gate": gate.as_facts(found),
         "forced": _pass(night, found),
     }
-    files = read_json(made / "manifest.json")["files"]
+    files = scored["files"]
     of_table = f"{score.TABLE}/"
     known = {name.removeprefix(of_table): entry for name, entry in files.items() if name.startswith(of_table)}
     if night.lease is not None:
         night.lease.check()
-    with exclusive(night.workspace.root / "leases" / "publish.lock", "Publishing", wait=True):
+    with night.workspace.pointing():
         run = night.publication.publish(night.date, _run_id(task), staged, facts, known)
     note_place(night.workspace, night.config.publish.to)
     remove_old(night.workspace, night.publication, night.config.publish.keep)
@@ -71,7 +74,7 @@ def config_digest(config: Config) -> str:
 
 
 def _health(task: Task, rows: "DataFrame", comparison: Comparison, earlier: list[Published]) -> dict[str, Any]:
-    """Figures of tonight, as `gate.checks` wants them.
+    """Figures of tonight's lists and models, as `gate.checks` wants them.
 
     Raises:
         PublishError: the lists are such that no reader should see them.
@@ -89,7 +92,6 @@ def _health(task: Task, rows: "DataFrame", comparison: Comparison, earlier: list
         "popularity_metric": values[POPULARITY],
         "user_share": audited["users"] / count_rows(prepared.users("full")),
         "overlap": None if before is None else overlap(rows, before),
-        "day_events": read_json(prepared.folder / "manifest.json")["facts"].get("day_events"),
     }
 
 
@@ -121,9 +123,8 @@ def _pass(night: Night, found: list[gate.Check]) -> list[str]:
     return [reasons]
 
 
-def _input(prepared: Path) -> dict[str, Any]:
+def _input(files: dict[str, list[Any]]) -> dict[str, Any]:
     """How many files of each input were read, and a digest of their list, which stage prepare's manifest holds."""
-    files: dict[str, list[Any]] = read_json(prepared / "manifest.json")["facts"]["files"]
     return {name: {"files": len(found), "sha256": digest_of(found)} for name, found in files.items()}
 
 

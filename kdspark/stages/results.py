@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kdspark.errors import PublishError, StageError
 from kdspark.report.comparison import COMPARISON, REPORT, Comparison, as_json, table
 from kdspark.stages.published import noted_place, published_in
-from kdspark.workspace import Publication, Published, Workspace, exclusive, parse_date, read_json
+from kdspark.workspace import Publication, Published, Workspace, parse_date, read_json
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -40,7 +40,9 @@ def latest_table(root: str) -> str:
 def list_runs(root: str, json_output: bool) -> str:
     """The published runs in the order in which they were published, as a text table or as JSON."""
     publication = _published(existing(root))
-    rows = [_row(publication, run) for run in publication.runs()]
+    found, latest = publication.runs(), publication.latest().name
+    counting = {run.name for date in {run.date for run in found} if (run := publication.of(date)) is not None}
+    rows = [_row(run, publication.url(run), run.name == latest, run.name in counting) for run in found]
     if json_output:
         return json.dumps(rows, indent=2, allow_nan=False)
     lines = [_LINE.format("", "date", "run", "published (UTC)", "users", "rows", "")]
@@ -67,7 +69,7 @@ def roll_back(root: str, date: str | None, run_id: str | None) -> str:
     """
     workspace = existing(root)
     publication = _published(workspace)
-    with exclusive(workspace.root / "leases" / "publish.lock", "Publishing", wait=True):
+    with workspace.pointing():
         target = _target(publication, date, run_id)
         if damage := publication.damage(target):
             raise PublishError(
@@ -126,8 +128,7 @@ def _target(publication: Publication, date: str | None, run_id: str | None) -> P
     return earlier[-1]
 
 
-def _row(publication: Publication, run: Published) -> dict[str, Any]:
-    latest, of_date = publication.latest(), publication.of(run.date)
+def _row(run: Published, path: str, latest: bool, counts: bool) -> dict[str, Any]:
     return {
         "date": run.date.isoformat(),
         "run": run.run_id,
@@ -135,9 +136,9 @@ def _row(publication: Publication, run: Published) -> dict[str, Any]:
         "users": run.manifest.get("users"),
         "rows": run.manifest.get("rows"),
         "forced": run.manifest.get("forced", []),
-        "latest": run.name == latest.name,
-        "counts": of_date is not None and run.name == of_date.name,
-        "path": publication.url(run),
+        "latest": latest,
+        "counts": counts,
+        "path": path,
     }
 
 

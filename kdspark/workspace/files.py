@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON as `write_bytes` does. Raises ValueError on NaN and infinity, which JSON does not have."""
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    write_bytes(path, f"{text}\n".encode())
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON for people. Raises ValueError as `write_json` does."""
+    return f"{json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)}\n".encode()
 
 
 def read_json(path: Path) -> Any:
@@ -79,13 +83,17 @@ def sha256_file(path: Path) -> str:
 
 
 def described(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and sha256 of every file below a folder, hidden ones left out; some at a time, in threads."""
+    """Size and sha256 of every file below a folder, hidden ones left out."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith((".", "_")))
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
+    return hashed(sizes, lambda name: sha256_file(folder / name))
+
+
+def hashed(sizes: Mapping[str, int], sha256: Callable[[str], str]) -> dict[str, dict[str, Any]]:
+    """Size and sha256 of files by name; some at a time, since disks and hashing leave Python free."""
     with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
-        return {
-            path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest}
-            for path, digest in zip(paths, pool.map(sha256_file, paths), strict=True)
-        }
+        hashes = pool.map(sha256, sizes)
+        return {name: {"bytes": sizes[name], "sha256": digest} for name, digest in zip(sizes, hashes, strict=True)}
 
 
 def difference(known: Mapping[str, Mapping[str, Any]], found: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 from kdspark.errors import ConfigError, StageError
 from kdspark.failpoints import reached
 from kdspark.workspace.files import described, difference, read_json, sync_folder, write_json
+from kdspark.workspace.lock import exclusive
 from kdspark.workspace.owners import is_left, owned
 
 log = logging.getLogger("kdspark")
@@ -167,6 +168,12 @@ class Workspace:
     def lease(self, date: dt.date) -> Path:
         """The file by which one run at a time works on a date."""
         return self.root / "leases" / f"{date.isoformat()}.json"
+
+    @contextmanager
+    def pointing(self) -> Iterator[None]:
+        """One process at a time moves the pointers to what is published."""
+        with exclusive(self.root / "leases" / "publish.lock", "Publishing", wait=True):
+            yield
 
     def run_folder(self, date: dt.date, run_id: str) -> Path:
         return self.root / "runs" / date.isoformat() / run_id

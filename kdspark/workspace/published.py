@@ -13,14 +13,13 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kdspark.errors import PublishError
 from kdspark.failpoints import reached
-from kdspark.workspace.files import difference
+from kdspark.workspace.files import difference, hashed, json_bytes
 from kdspark.workspace.layout import MANIFEST
 from kdspark.workspace.owners import is_left, owned
 from kdspark.workspace.store import Store
@@ -32,7 +31,6 @@ TABLE = "recommendations"
 _FOLDER = "published"
 _STAGING = "staging-"
 _RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")  # it is part of paths
-_HASHED_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -205,7 +203,7 @@ class Publication:
                 )
             now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="microseconds")
             manifest = {"date": date.isoformat(), "run_id": run_id, "published": now, "files": files, **facts}
-            self.store.write(f"{scratch}/{MANIFEST}", _json(manifest))
+            self.store.write(f"{scratch}/{MANIFEST}", json_bytes(manifest))
             reached("publish.manifest")
             if self.store.exists(_run(date, run_id)):  # without a manifest: no run
                 self.store.delete(_run(date, run_id))
@@ -214,14 +212,11 @@ class Publication:
             self.store.delete(scratch)
 
     def _described(self, folder: str, sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
-        """As `described`: some at a time, since disks and hashing leave Python free."""
-        with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
-            hashes = pool.map(lambda name: self.store.sha256(f"{folder}/{name}"), sizes)
-            return {name: {"bytes": sizes[name], "sha256": sha} for name, sha in zip(sizes, hashes, strict=True)}
+        return hashed(sizes, lambda name: self.store.sha256(f"{folder}/{name}"))
 
     def _point(self, pointer: str, run: Published, rolled_back: bool = False) -> None:
         note = {"rolled_back": True} if rolled_back else {}
-        self.store.write(pointer, _json({"date": run.date.isoformat(), "run_id": run.run_id, **note}))
+        self.store.write(pointer, json_bytes({"date": run.date.isoformat(), "run_id": run.run_id, **note}))
 
     def _dates(self) -> list[dt.date]:
         found = []
@@ -260,7 +255,3 @@ def _run(date: dt.date, run_id: str) -> str:
 
 def _pointer(date: dt.date) -> str:
     return f"{_FOLDER}/{date.isoformat()}/{POINTER}"
-
-
-def _json(value: Any) -> bytes:
-    return f"{json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)}\n".encode()

@@ -3,10 +3,8 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from kdspark.bridge.arrow import compact_lists, fixed_lists, list_array, rebatch
+from kdspark.bridge.arrow import compact_lists, fixed_lists, list_array
 
 
 def batch_of(lists: list) -> pa.RecordBatch:
@@ -34,14 +32,3 @@ def test_list_array_round_trip(shape: tuple[int, int]) -> None:
 def test_compact_lists() -> None:
     values = np.array([[5, -1, 3], [-1, -1, -1]])
     assert compact_lists(values, values >= 0, pa.int32()).to_pylist() == [[5, 3], []]
-
-
-@given(sizes=st.lists(st.integers(0, 7), max_size=6), size=st.integers(1, 5))
-def test_rebatch_keeps_rows_and_order(sizes: list[int], size: int) -> None:
-    total = sum(sizes)
-    table = batch_of([[row] for row in range(total)])
-    starts = np.cumsum([0, *sizes])
-    pieces = list(rebatch((table.slice(a, n) for a, n in zip(starts, sizes, strict=False)), size))
-    assert [piece.num_rows for piece in pieces[:-1]] == [size] * max(0, len(pieces) - 1)
-    rows = [row for piece in pieces for row in fixed_lists(piece, "x", np.int64)[:, 0].tolist()]
-    assert rows == list(range(total))
