@@ -42,13 +42,22 @@ def list_runs(root: str, json_output: bool) -> str:
     publication = _published(existing(root))
     found, latest = publication.runs(), publication.latest().name
     counting = {run.name for date in {run.date for run in found} if (run := publication.of(date)) is not None}
-    rows = [_row(run, publication.url(run), run.name == latest, run.name in counting) for run in found]
+    withdrawn = {date for date in {run.date for run in found} if publication.withdrawn(date)}
+    rows = [
+        {
+            **_row(run, publication.url(run)),
+            "latest": run.name == latest,
+            "counts": run.name in counting,
+            "withdrawn": run.name in counting and run.date in withdrawn,
+        }
+        for run in found
+    ]
     if json_output:
         return json.dumps(rows, indent=2, allow_nan=False)
     lines = [_LINE.format("", "date", "run", "published (UTC)", "users", "rows", "")]
     for row in rows:
         mark = "*" if row["latest"] else "+" if row["counts"] else ""
-        note = "forced" if row["forced"] else ""
+        note = ", ".join(word for word in ("forced", "withdrawn") if row[word])
         published = row["published"][:19].replace("T", " ")
         lines.append(_LINE.format(mark, row["date"], row["run"], published, row["users"], row["rows"], note).rstrip())
     return "\n".join([*lines, "* latest   + of its date"])
@@ -96,7 +105,7 @@ def verify(root: str, every: bool) -> str:
             f"Damaged: {damage[0]}{more}.", "Roll back to a whole run (`kdspark rollback`), or publish with `--force`."
         )
     files = sum(len(run.manifest["files"]) for run in runs)
-    return f"{len(runs)} published runs, {files} files: every size and hash is as it was published."
+    return f"Published runs: {len(runs)}, files: {files}: every size and hash is as it was published."
 
 
 def _published(workspace: Workspace) -> Publication:
@@ -128,7 +137,7 @@ def _target(publication: Publication, date: str | None, run_id: str | None) -> P
     return earlier[-1]
 
 
-def _row(run: Published, path: str, latest: bool, counts: bool) -> dict[str, Any]:
+def _row(run: Published, path: str) -> dict[str, Any]:
     return {
         "date": run.date.isoformat(),
         "run": run.run_id,
@@ -136,8 +145,6 @@ def _row(run: Published, path: str, latest: bool, counts: bool) -> dict[str, Any
         "users": run.manifest.get("users"),
         "rows": run.manifest.get("rows"),
         "forced": run.manifest.get("forced", []),
-        "latest": latest,
-        "counts": counts,
         "path": path,
     }
 

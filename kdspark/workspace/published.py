@@ -119,10 +119,14 @@ class Publication:
         return next(iter(self.earlier(date, 1)), None)
 
     def earlier(self, date: dt.date, most: int) -> list[Published]:
-        """The runs that count for earlier dates, the latest date first, so many at most."""
-        dates = [earlier for earlier in reversed(self._dates()) if earlier < date]
-        found = (self._readable(_pointer(earlier)) for earlier in dates)
+        """The runs that count for earlier dates and are not withdrawn, the latest date first, so many at most."""
+        pointers = [_pointer(earlier) for earlier in reversed(self._dates()) if earlier < date]
+        found = (self._readable(pointer) for pointer in pointers if not self._withdrawn(pointer))
         return list(itertools.islice((run for run in found if run is not None), most))
+
+    def withdrawn(self, date: dt.date) -> bool:
+        """Whether a rollback went back behind this date: no later night goes on from it, or is compared with it."""
+        return self._withdrawn(_pointer(date))
 
     def run(self, date: dt.date, run_id: str) -> Published:
         """A run by its id.
@@ -157,9 +161,13 @@ class Publication:
         return sorted(found, key=lambda run: (run.at, run.date, run.run_id))
 
     def roll_back(self, run: Published) -> None:
-        """Point to a run, whatever is newer; the next night that is published moves the pointers on."""
+        """Point to a run, whatever is newer; later dates are withdrawn. The next night moves `latest.json` on again."""
         self._point(POINTER, run, rolled_back=True)
         self._point(_pointer(run.date), run, rolled_back=True)
+        for date in self._dates():
+            later = self.of(date) if date > run.date else None
+            if later is not None:
+                self._point(_pointer(date), later, withdrawn=True)
 
     def damage(self, run: Published) -> list[str]:
         """What is wrong with a run's files; empty if every size and hash is as it was."""
@@ -214,8 +222,7 @@ class Publication:
     def _described(self, folder: str, sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
         return hashed(sizes, lambda name: self.store.sha256(f"{folder}/{name}"))
 
-    def _point(self, pointer: str, run: Published, rolled_back: bool = False) -> None:
-        note = {"rolled_back": True} if rolled_back else {}
+    def _point(self, pointer: str, run: Published, **note: bool) -> None:
         self.store.write(pointer, json_bytes({"date": run.date.isoformat(), "run_id": run.run_id, **note}))
 
     def _dates(self) -> list[dt.date]:
@@ -226,6 +233,12 @@ class Publication:
             except ValueError:
                 continue
         return sorted(found)
+
+    def _withdrawn(self, pointer: str) -> bool:
+        try:
+            return json.loads(self.store.read(pointer)).get("withdrawn") is True
+        except (OSError, ValueError, AttributeError):
+            return False  # gone or damaged: for `_readable` to say
 
     def _readable(self, pointer: str) -> Published | None:
         """What a pointer names, or None: a run that is gone must not stop tonight's."""

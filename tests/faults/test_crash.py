@@ -118,7 +118,7 @@ def test_fault_06_a_published_date_again(night: FaultyNight, gold: Rows) -> None
     assert back.code == 0, back.log
     latest = [name for name, digest in tree.items() if name.endswith("latest.json")]
     assert json.loads((night.root / latest[0]).read_text())["run_id"] == runs[0]["run"]
-    assert night.ask("verify", "--all").log.startswith("2 published runs")
+    assert night.ask("verify", "--all").log.startswith("Published runs: 2")
 
 
 @pytest.mark.faults

@@ -44,6 +44,10 @@ def test_runs_in_order(root: str) -> None:
     assert lines[3].split()[:3] == ["+", "2024-01-02", "b-2"]
     assert lines[3].endswith("forced")
     assert lines[4].startswith("*  2024-01-03")
+    roll_back(root, "2024-01-02", None)
+    rows = json.loads(list_runs(root, json_output=True))
+    assert [row["run"] for row in rows if row["withdrawn"]] == ["c"]
+    assert list_runs(root, json_output=False).splitlines()[4].endswith("withdrawn")
 
 
 def test_back_by_one_and_by_name(root: str) -> None:
@@ -76,8 +80,8 @@ def test_back_to_what_there_is_not(root: str, date: str | None, run: str | None,
 
 
 def test_damage_is_found_and_nobody_is_sent_there(root: str, tmp_path: Path) -> None:
-    assert verify(root, every=False).startswith("1 published runs, 1 files")
-    assert verify(root, every=True).startswith("4 published runs, 4 files")
+    assert verify(root, every=False).startswith("Published runs: 1, files: 1")
+    assert verify(root, every=True).startswith("Published runs: 4, files: 4")
     file = Path(root, "published", "2024-01-01", "a", "recommendations", "part-0.parquet")
     file.unlink()  # else all its names show it
     file.write_bytes(b"sown")
@@ -107,7 +111,7 @@ def test_published_elsewhere(spark: SparkSession, tmp_path: Path, monkeypatch: p
     assert current(root) == (["c"], ["a", "b-2", "c"])
     roll_back(root, None, None)
     assert current(root)[0] == ["b-2"]
-    assert verify(root, every=True).startswith("4 published runs")
+    assert verify(root, every=True).startswith("Published runs: 4")
     note_place(Workspace(root), None)
     with pytest.raises(PublishError, match="nothing is published"):
         latest_table(root)

@@ -105,6 +105,24 @@ def test_rolling_back_and_on(publication: Publication, table: Path) -> None:
     assert publication.latest() == third
 
 
+def test_what_was_rolled_back_from_is_withdrawn(publication: Publication, table: Path) -> None:
+    wednesday = dt.date(2024, 1, 3)
+    first = publication.publish(MONDAY, "r1", table, {})
+    bad = publication.publish(TUESDAY, "r2", table, {})
+    publication.roll_back(first)
+    assert publication.withdrawn(TUESDAY)
+    assert not publication.withdrawn(MONDAY)
+    assert publication.before(wednesday) == first
+    third = publication.publish(wednesday, "r3", table, {})
+    assert publication.earlier(dt.date(2024, 1, 4), 9) == [third, first]
+    publication.publish(TUESDAY, "r2-2", table, {})  # made again
+    assert not publication.withdrawn(TUESDAY)
+    publication.roll_back(bad)  # it was good after all
+    assert not publication.withdrawn(TUESDAY)
+    assert publication.withdrawn(wednesday)
+    assert publication.before(wednesday) == bad
+
+
 def test_files_that_changed_since_they_were_judged_are_not_published(
     tmp_path: Path, publication: Publication, table: Path
 ) -> None:
