@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdspark.errors import KdsparkError, TrainingError
-from kdspark.workspace import read_json, write_json
+from kdspark.workspace import read_json, scratch, write_json
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -67,7 +66,7 @@ def run_training(
     with contextlib.ExitStack() as stack:
         failures: Path | None = None
         if local or shared is not None:
-            failures = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".ranks-", dir=shared)))
+            failures = stack.enter_context(scratch(".ranks", shared))
         if local:
             stack.enter_context(_importable_by_children())
         try:

@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 
 from kdspark.config import SparkConfig
 from kdspark.errors import ConfigError
+from kdspark.spark.local_dirs import mark
 
 _ALLOWED = (
     "spark.sql.shuffle.partitions",
@@ -94,6 +95,7 @@ def build_session(config: SparkConfig, app_name: str) -> SparkSession:
     session = builder.getOrCreate()
     refuse_lossy_reads(session)
     session.sparkContext.setLogLevel("ERROR")
+    mark(session)
     return session
 
 

@@ -18,6 +18,7 @@ from kdspark.workspace.layout import Manifest, Workspace, parse_date
 from kdspark.workspace.lease import Lease, held
 from kdspark.workspace.lock import exclusive
 from kdspark.workspace.published import Publication, Published
+from kdspark.workspace.scratch import remove_left_scratch, scratch, scratch_until_exit
 from kdspark.workspace.store import LocalStore, Store
 from kdspark.workspace.trials import TrialWorkspace
 
@@ -37,6 +38,9 @@ __all__ = [
     "link_or_copy",
     "parse_date",
     "read_json",
+    "remove_left_scratch",
+    "scratch",
+    "scratch_until_exit",
     "sha256_file",
     "write_bytes",
     "write_json",
