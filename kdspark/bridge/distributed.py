@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdspark import watchdog
 from kdspark.errors import KdsparkError, TrainingError
 from kdspark.workspace import read_json, scratch, write_json
 
@@ -82,6 +83,7 @@ def run_rank(path: str, payload: str, threads: int, use_gpu: bool, failures: str
     import torch
     import torch.distributed as dist
 
+    watchdog.arm()
     try:
         torch.set_num_threads(threads)
         if use_gpu:

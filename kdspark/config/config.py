@@ -19,6 +19,7 @@ from kdspark.config.run import (
     BaselineConfig,
     EvaluationConfig,
     GateConfig,
+    LoaderConfig,
     PublishConfig,
     ScoringConfig,
     SoftLabelsConfig,
@@ -53,6 +54,7 @@ class Config(Strict):
     baselines: list[BaselineConfig] = [ALSConfig()]
     soft_labels: SoftLabelsConfig = SoftLabelsConfig()
     distill: DistillConfig = DistillConfig()  # type: ignore[call-arg]
+    loader: LoaderConfig = LoaderConfig()
     refit: bool = False
     warm_start: WarmStartConfig | None = None
     scoring: ScoringConfig = ScoringConfig()

@@ -28,9 +28,9 @@ from petastorm.workers_pool import EmptyResultError
 from petastorm.workers_pool.thread_pool import ThreadPool
 
 from kdspark.distill.footers import is_list
-from kdspark.distill.prefetch import FeedStalledError
 from kdspark.distill.shuffling import Chunk
-from kdspark.errors import InputError
+from kdspark.errors import InputError, StalledError
+from kdspark.failpoints import reached
 
 _READ_AHEAD = 4  # row groups held by the pool
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
@@ -87,7 +87,7 @@ def opened(
     stalled = False
     try:
         yield _drained(reader)
-    except FeedStalledError:
+    except StalledError:
         stalled = True
         raise
     finally:
@@ -119,6 +119,10 @@ class _ColumnWorker(ArrowReaderWorker):  # type: ignore[misc]
     def __init__(self, worker_id: int, publish: Any, arguments: Sequence[Any]) -> None:
         super().__init__(worker_id, publish, arguments)
         self._dataset = SimpleNamespace(fs=arguments[0], partitions=None)
+
+    def process(self, *arguments: Any, **named: Any) -> None:
+        reached("loader.row_group")
+        super().process(*arguments, **named)
 
     @staticmethod
     def new_results_queue_reader() -> _Columns:
