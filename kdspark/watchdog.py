@@ -3,7 +3,8 @@
 Such a thread cannot be stopped, and an orderly end may wait for it, or for the same storage. A process that `arm`ed its
 watchdog ends all the same: in order if that takes no longer than a grace period, and else at once. Where not even
 Python runs any more while somebody waits, since the blocked thread keeps the interpreter's lock, faulthandler's own
-thread prints the stacks of all threads and ends the process with code 1. Nothing of this happens in a process that has not armed it.
+thread prints the stacks of all threads and ends the process with code 1. Nothing of this happens in a process that has
+not armed it.
 """
 
 import atexit

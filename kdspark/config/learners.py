@@ -35,7 +35,7 @@ def check_epochs(learner: Learner, trainings: Iterable[TrainingConfig]) -> None:
 
 
 def check_own_top(learner: Learner) -> None:
-    """A student's own top items are found again before training ends, and only where it does not see all items anyway."""
+    """A student's own top items are found again before training ends, and only where not all are seen anyway."""
     key, model, name, distill = learner
     if distill.refresh >= model.training.epochs:
         raise ValueError(

@@ -18,12 +18,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import petastorm.reader
 import pyarrow as pa
 import pyarrow.compute as pc
 from petastorm.arrow_reader_worker import ArrowReaderWorker
 from petastorm.cache import NullCache
 from petastorm.fs_utils import get_filesystem_and_path_or_paths, normalize_dir_url
 from petastorm.reader import Reader
+from petastorm.unischema import Unischema
 from petastorm.workers_pool import EmptyResultError
 from petastorm.workers_pool.thread_pool import ThreadPool
 
@@ -32,6 +34,9 @@ from kdspark.distill.shuffling import Chunk
 from kdspark.errors import InputError, StalledError
 from kdspark.failpoints import reached
 
+# A Reader asks first whether `_common_metadata` holds a pickled schema. Folders with one are refused (`footers`); what
+# is planted afterwards is not looked at either: all there is to know stands in the Parquet schema.
+petastorm.reader.infer_or_load_unischema = Unischema.from_arrow_schema
 _READ_AHEAD = 4  # row groups held by the pool
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 
