@@ -1,7 +1,8 @@
 """Hostile and damaged artifacts: fault 35. Nothing below ROOT is unpickled, and hashes are checked before parsing.
 
-What a next night goes on from is in tests/stages/test_previous.py and test_warm.py, damaged stages are in
-tests/stages/test_runner.py, manifests in tests/workspace/test_layout.py, checkpoints in tests/distill/test_checkpoint.py.
+What a next night goes on from is in tests/stages/test_previous.py and test_warm.py, damaged stages in
+tests/stages/test_runner.py, manifests in tests/workspace/test_layout.py, checkpoints in
+tests/distill/test_checkpoint.py.
 """
 
 import hashlib
@@ -93,9 +94,8 @@ def test_fault_35_pickled_metadata_beside_training_rows(tmp_path: Path, marker: 
     rows = pa.table({tables.USER_IDX: np.arange(8, dtype=np.int32)})
     pq.write_table(rows, folder / "part-0.parquet")
     pickled = {b"dataset-toolkit.unischema.v1": pickle.dumps(Reached(marker))}
-    schema = rows.schema.with_metadata(
-        {**pickled, b"dataset-toolkit.num_row_groups_per_file.v1": b'{"part-0.parquet": 1}'}
-    )
+    groups = {b"dataset-toolkit.num_row_groups_per_file.v1": b'{"part-0.parquet": 1}'}
+    schema = rows.schema.with_metadata({**pickled, **groups})
 
     def plant() -> None:
         pq.write_metadata(schema, folder / "_common_metadata")

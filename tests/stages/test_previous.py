@@ -78,13 +78,13 @@ def test_fault_35_damaged_events_are_read_anew(tmp_path: Path, table: str, caplo
     assert "all of the log is read" in caplog.text
 
 
-@pytest.mark.parametrize("folder", ["../../outside", "%2e%2e%2foutside", "..", "gone", ""])
+@pytest.mark.parametrize("folder", ["../../../outside", "../../inside", "%2e%2e%2foutside", "..", "gone", ""])
 def test_fault_36_a_published_run_names_no_folder_elsewhere(tmp_path: Path, folder: str) -> None:
     root = tmp_path / "root"
     publish_monday(root, folder)
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "manifest.json").write_bytes(
-        (root / "stages" / "prepare" / KEY[:20] / "manifest.json").read_bytes()
-    )
+    manifest = (root / "stages" / "prepare" / KEY[:20] / "manifest.json").read_bytes()
+    for place in (tmp_path / "outside", root / "inside"):
+        place.mkdir()
+        (place / "manifest.json").write_bytes(manifest)
     with pytest.raises(StageError, match="are gone"):
         previous(night_of(root))
