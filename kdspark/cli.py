@@ -16,8 +16,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from kdspark import __version__
-from kdspark.errors import KdsparkError
+from kdspark import __version__, watchdog
+from kdspark.errors import KdsparkError, StalledError
 
 ConfigOption = Annotated[str, typer.Option("--config", help="YAML configuration; see conf/.")]
 DateOption = Annotated[str, typer.Option("--date", help="The night's date, YYYY-MM-DD; events up to its end (UTC).")]
@@ -160,6 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stopped = threading.Event()
     here = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, lambda *_: _stop(stopped)) if here else None
+    watchdog.arm()
     try:
         app(args=list(arguments) if arguments is not None else None)
     except BaseException as error:
@@ -168,8 +169,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not isinstance(error, KdsparkError):
             raise
         sys.stderr.write(f"kdspark: error: {error}\n")
+        if isinstance(error, StalledError):
+            watchdog.end(error.exit_code)
         sys.exit(error.exit_code)
     finally:
+        watchdog.disarm()
         if here:
             signal.signal(signal.SIGTERM, before)
 

@@ -49,6 +49,15 @@ class TrainingError(KdsparkError):
     exit_code = 5
 
 
+class StalledError(KdsparkError):
+    """Storage does not answer, and a thread that reads from it is blocked for good (see `kdspark.watchdog`).
+
+    No TrainingError: what else is tried in this process, such as a search's next trial, would read the same storage.
+    """
+
+    exit_code = 5
+
+
 class PublishError(KdsparkError):
     """The staged recommendations may not be published, or the published ones cannot be read."""
 

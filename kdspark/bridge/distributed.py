@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -18,8 +17,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdspark import watchdog
 from kdspark.errors import KdsparkError, TrainingError
-from kdspark.workspace import read_json, write_json
+from kdspark.workspace import read_json, scratch, write_json
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -67,7 +67,7 @@ def run_training(
     with contextlib.ExitStack() as stack:
         failures: Path | None = None
         if local or shared is not None:
-            failures = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".ranks-", dir=shared)))
+            failures = stack.enter_context(scratch(".ranks", shared))
         if local:
             stack.enter_context(_importable_by_children())
         try:
@@ -83,6 +83,7 @@ def run_rank(path: str, payload: str, threads: int, use_gpu: bool, failures: str
     import torch
     import torch.distributed as dist
 
+    watchdog.arm()
     try:
         torch.set_num_threads(threads)
         if use_gpu:

@@ -21,6 +21,7 @@ from kdspark.bridge.validation import validator
 from kdspark.bridge.warm import start_from
 from kdspark.config import DistillConfig, NeuralConfig, StudentConfig, TrainableConfig
 from kdspark.distill.base import Objective
+from kdspark.distill.feed import STALL_S
 from kdspark.distill.objectives import ExampleObjective
 from kdspark.distill.ranks import rank
 from kdspark.distill.sequences import SequenceObjective
@@ -54,6 +55,7 @@ class Job:
         stop_after: epochs to train on the schedule of all.
         heard: (epoch, validation metric) of the training that a refit repeats.
         snapshots: earlier states to keep beside the model.
+        stall_s: seconds without rows after which it gives up.
         extras: kept in the model's description.
     """
 
@@ -72,6 +74,7 @@ class Job:
     stop_after: int | None = None
     heard: list[tuple[int, float]] = field(default_factory=list)
     snapshots: int = 0
+    stall_s: float = STALL_S
     extras: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -93,6 +96,7 @@ class Job:
             stop_after=request.epochs_to_repeat,
             heard=request.heard,
             snapshots=request.snapshots,
+            stall_s=request.stall_s,
             extras=extras,
         )
 
@@ -130,7 +134,8 @@ def _train(job: Job) -> dict[str, Any]:
     else:
         objective = _example_objective(model, config, source, loss, job)
     columns = user_columns(source.user_sizes) + ([] if sequences else [tables.TARGETS])
-    feed = feed_of([*map(Path, job.easier), folder], columns + label_columns(loss), loss, config.training, job.seed)
+    columns += label_columns(loss)
+    feed = feed_of([*map(Path, job.easier), folder], columns, loss, config.training, job.seed, job.stall_s)
     _require_step_memory(config, objective, feed, source.n_items, device)
     validated = job.scope == "train" and source.has_validation
     if loss.hears and not (validated or job.heard):

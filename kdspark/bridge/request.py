@@ -8,6 +8,7 @@ from typing import Any
 from kdspark.bridge.prepared import Prepared, Scope
 from kdspark.bridge.warm import member_folder
 from kdspark.config import DistillConfig, Storage
+from kdspark.distill.feed import STALL_S
 
 TRAINING_FILE = "training.json"
 _MEMBER_SEED = 1000  # members of equal configuration must differ
@@ -31,6 +32,7 @@ class Request:
         storage: of the model folder; training is in float32 always.
         easier: `rows` with the answers of the teacher's earlier states, in their order.
         snapshots: earlier states to keep beside the model, for its own students.
+        stall_s: seconds without rows after which training gives up.
         epochs_from: the training record of the same model, whose number of epochs, and the feedback of whose
             validations, a refit repeats.
     """
@@ -47,6 +49,7 @@ class Request:
     storage: Storage = "float32"
     easier: tuple[Path, ...] = ()
     snapshots: int = 0
+    stall_s: float = STALL_S
     epochs_from: Mapping[str, Any] | None = None
 
     def refit(self, record: Mapping[str, Any]) -> "Request":

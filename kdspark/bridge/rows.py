@@ -9,7 +9,7 @@ from kdspark import tables
 from kdspark.config import DistillConfig, TrainingConfig
 from kdspark.distill.batches import ExampleBatch
 from kdspark.distill.curriculum import CurriculumFeed
-from kdspark.distill.feed import ParquetFeed
+from kdspark.distill.feed import STALL_S, ParquetFeed
 from kdspark.distill.ranks import rank, world
 from kdspark.errors import TrainingError
 from kdspark.models.batch import FeatureSizes, UserBatch
@@ -31,29 +31,37 @@ def label_columns(loss: DistillConfig) -> list[str]:
     return columns + ([tables.POSITION] if loss.refresh else [])
 
 
-def feed_of(folders: list[Path], columns: list[str], loss: DistillConfig, training: TrainingConfig, seed: int) -> Feed:
+def feed_of(
+    folders: list[Path],
+    columns: list[str],
+    loss: DistillConfig,
+    training: TrainingConfig,
+    seed: int,
+    stall_s: float = STALL_S,
+) -> Feed:
     """This rank's part of the rows, in an order of each epoch's own.
 
     Args:
         folders: the same rows with the answers of the teacher's states, the final one's last.
+        stall_s: seconds without rows after which an epoch fails.
 
     Raises:
         TrainingError: a folder's manifest does not say how many rows there are.
     """
-    feeds = [_feed(folder, columns, training, seed) for folder in folders]
+    feeds = [_feed(folder, columns, training, seed, stall_s) for folder in folders]
     curriculum = loss.curriculum
     if curriculum is None:
         return feeds[0]
     return CurriculumFeed(feeds, lambda epoch: curriculum.state_at(epoch, training.epochs))
 
 
-def _feed(folder: Path, columns: list[str], training: TrainingConfig, seed: int) -> ParquetFeed:
+def _feed(folder: Path, columns: list[str], training: TrainingConfig, seed: int, stall_s: float) -> ParquetFeed:
     try:
         expected = int(read_json(folder.parent / "manifest.json")["rows"][folder.name])
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{folder}: its manifest gives no row count.", "Run the stage before again.") from error
     size = training.rows_per_step(expected // world())
-    return ParquetFeed(folder, columns, size, seed, expected_rows=expected, rank=rank(), world=world())
+    return ParquetFeed(folder, columns, size, seed, expected, rank(), world(), timeout_s=stall_s)
 
 
 def batches(feed: Feed, epoch: int) -> Iterator[ExampleBatch]:

@@ -1,7 +1,6 @@
 """Getting a model to the workers: as files through Spark, loaded once per worker process, never in a closure."""
 
 import functools
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from pyspark import SparkFiles, TaskContext
 
 from kdspark.spark.files import ship_file
 from kdspark.spark.io import read_table
+from kdspark.workspace import scratch
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -81,7 +81,7 @@ def _load(names: tuple[str, ...]) -> "Serving":
 
     context = TaskContext.get()
     torch.set_num_threads(context.cpus() if context else 1)
-    with tempfile.TemporaryDirectory(prefix="kdspark-model-") as scratch:
+    with scratch("kdspark-model") as folder:
         for shipped, name in zip(names, _FILES, strict=True):
-            (Path(scratch) / name).symlink_to(SparkFiles.get(shipped))
-        return load_serving(Path(scratch))
+            (folder / name).symlink_to(SparkFiles.get(shipped))
+        return load_serving(folder)

@@ -9,7 +9,7 @@ from kdspark.config.base import Strict
 from kdspark.config.data import DataConfig
 from kdspark.config.distill import DistillConfig
 from kdspark.config.fits import check_sets, check_student, check_teacher, check_vectors
-from kdspark.config.learners import Learner, check_epochs, check_states
+from kdspark.config.learners import Learner, check_epochs, check_own_top, check_states
 from kdspark.config.losses import RRDConfig
 from kdspark.config.models import ALSConfig, RecommenderConfig, Storage
 from kdspark.config.neural import HOW_IT_LEARNS, MFTrainingConfig, StudentConfig, apart
@@ -19,6 +19,7 @@ from kdspark.config.run import (
     BaselineConfig,
     EvaluationConfig,
     GateConfig,
+    LoaderConfig,
     PublishConfig,
     ScoringConfig,
     SoftLabelsConfig,
@@ -53,6 +54,7 @@ class Config(Strict):
     baselines: list[BaselineConfig] = [ALSConfig()]
     soft_labels: SoftLabelsConfig = SoftLabelsConfig()
     distill: DistillConfig = DistillConfig()  # type: ignore[call-arg]
+    loader: LoaderConfig = LoaderConfig()
     refit: bool = False
     warm_start: WarmStartConfig | None = None
     scoring: ScoringConfig = ScoringConfig()
@@ -174,17 +176,8 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _own_top_is_refreshed(self) -> "Config":
-        for key, model, name, distill in self._learners:
-            if distill.refresh >= model.training.epochs:
-                raise ValueError(
-                    f"`{name}`: `refresh` {distill.refresh} would find the student's own top only before it "
-                    f"has learned anything; lower it below the {model.training.epochs} of `{key}.training.epochs`"
-                )
-            if distill.own_top is not None and model.training.negatives == 0:
-                raise ValueError(
-                    f"`{name}.own_top` does nothing with `{key}.training.negatives: 0`, a full softmax that has every "
-                    "item anyway; set `negatives` (for example 4096), or remove it"
-                )
+        for learner in self._learners:
+            check_own_top(learner)
         return self
 
     @model_validator(mode="after")

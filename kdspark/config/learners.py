@@ -1,4 +1,4 @@
-"""Who learns from soft labels, and whether a curriculum has states to walk through and epochs for each.
+"""Who learns from soft labels, and whether what it is to learn has the epochs and the states that it needs.
 
 Checks raise ValueError, as those of the sections do.
 """
@@ -32,6 +32,21 @@ def check_epochs(learner: Learner, trainings: Iterable[TrainingConfig]) -> None:
                 f"{curriculum.snapshots} earlier states and the final one an epoch; raise them, lower `snapshots`, or "
                 "change `share`"
             )
+
+
+def check_own_top(learner: Learner) -> None:
+    """A student's own top items are found again before training ends, and only where not all are seen anyway."""
+    key, model, name, distill = learner
+    if distill.refresh >= model.training.epochs:
+        raise ValueError(
+            f"`{name}`: `refresh` {distill.refresh} would find the student's own top only before it "
+            f"has learned anything; lower it below the {model.training.epochs} of `{key}.training.epochs`"
+        )
+    if distill.own_top is not None and model.training.negatives == 0:
+        raise ValueError(
+            f"`{name}.own_top` does nothing with `{key}.training.negatives: 0`, a full softmax that has every "
+            "item anyway; set `negatives` (for example 4096), or remove it"
+        )
 
 
 def check_states(learner: Learner, teacher: RecommenderConfig) -> None:

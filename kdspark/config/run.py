@@ -110,6 +110,16 @@ class GateConfig(Strict):
     min_volume_nights: int = Field(3, ge=1)
 
 
+class LoaderConfig(Strict):
+    """How training rows are read from the disk. It changes no result, and so no stage runs again for it.
+
+    Args:
+        stall_seconds: without any row, after which training gives up and the process ends.
+    """
+
+    stall_seconds: float = Field(300.0, gt=0, le=86_400)
+
+
 class PublishConfig(Strict):
     """How nights are published.
 

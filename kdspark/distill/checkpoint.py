@@ -1,7 +1,8 @@
 """Training checkpoints: safetensors and JSON only, written so that the last good one survives any crash.
 
 A checkpoint is `step-N.safetensors` and `step-N.json`; the JSON, written last, carries the tensors' digest and makes
-the checkpoint count. Two are kept, so that a damaged newest one costs a few epochs, not the night.
+the checkpoint count; it has a digest of its own, too. Two are kept, so that a damaged newest one costs a few epochs,
+not the night.
 """
 
 import hashlib
@@ -16,9 +17,10 @@ from torch import Tensor
 from kdspark.errors import ModelError
 from kdspark.failpoints import reached
 from kdspark.models.storage import read_tensors
-from kdspark.workspace import read_json, write_bytes, write_json
+from kdspark.workspace import digest_of, read_json, write_bytes, write_json
 
 _KEPT = 2
+_DIGEST = "digest"  # of all else in the JSON
 _log = logging.getLogger(__name__)
 
 
@@ -35,7 +37,8 @@ def save_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], stat
     path = folder / f"step-{step:09d}.safetensors"
     write_bytes(path, data)
     reached("checkpoint.tensors")
-    write_json(path.with_suffix(".json"), {"sha256": hashlib.sha256(data).hexdigest(), "state": dict(state)})
+    described = {"sha256": hashlib.sha256(data).hexdigest(), "state": dict(state)}
+    write_json(path.with_suffix(".json"), {**described, _DIGEST: digest_of(described)})
     reached("checkpoint.saved")
     for old in sorted(folder.glob("step-*.json"))[:-_KEPT]:
         old.unlink()
@@ -47,8 +50,10 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
     for path in sorted(folder.glob("step-*.json"), reverse=True):
         try:
             described = read_json(path)
+            if described.pop(_DIGEST) != digest_of(described):
+                raise ValueError("it is not what was written")
             tensors = read_tensors(path.with_suffix(".safetensors"), described["sha256"])
             return tensors, described["state"]
-        except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError) as error:
             _log.warning("checkpoint %s is skipped: %s", path, error)
     return None

@@ -21,6 +21,9 @@ from kdspark.distill.prefetch import prefetched
 from kdspark.distill.shuffling import Chunk, joined, permuted, rebatched, rows_of, shuffled
 from kdspark.errors import InputError, TrainingError
 
+STALL_S = 300.0
+"""Seconds without data after which an epoch fails, unless told otherwise."""
+
 
 class ParquetFeed:
     """One table, or this process's shard of it, as batches of int64 and float32 tensors.
@@ -59,7 +62,7 @@ class ParquetFeed:
         world: int = 1,
         shuffle: bool = True,
         buffer_rows: int = 65_536,
-        timeout_s: float = 300.0,
+        timeout_s: float = STALL_S,
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world or not columns:
             raise ValueError("need batch_size >= 1, 0 <= rank < world and at least one column")
@@ -86,7 +89,8 @@ class ParquetFeed:
         Closing the iterator early, or an exception, releases the reader and its threads.
 
         Raises:
-            TrainingError: rows were lost while reading, a file cannot be read, or no data came in time.
+            TrainingError: rows were lost while reading, or a file cannot be read.
+        StalledError: no data came in time.
             InputError: nulls or lists of different lengths in a column.
         """
         with contextlib.closing(self._chunks(number)) as chunks:

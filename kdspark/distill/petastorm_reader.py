@@ -18,20 +18,25 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import petastorm.reader
 import pyarrow as pa
 import pyarrow.compute as pc
 from petastorm.arrow_reader_worker import ArrowReaderWorker
 from petastorm.cache import NullCache
 from petastorm.fs_utils import get_filesystem_and_path_or_paths, normalize_dir_url
 from petastorm.reader import Reader
+from petastorm.unischema import Unischema
 from petastorm.workers_pool import EmptyResultError
 from petastorm.workers_pool.thread_pool import ThreadPool
 
 from kdspark.distill.footers import is_list
-from kdspark.distill.prefetch import FeedStalledError
 from kdspark.distill.shuffling import Chunk
-from kdspark.errors import InputError
+from kdspark.errors import InputError, StalledError
+from kdspark.failpoints import reached
 
+# A Reader asks first whether `_common_metadata` holds a pickled schema. Folders with one are refused (`footers`); what
+# is planted afterwards is not looked at either: all there is to know stands in the Parquet schema.
+petastorm.reader.infer_or_load_unischema = Unischema.from_arrow_schema
 _READ_AHEAD = 4  # row groups held by the pool
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -87,7 +92,7 @@ def opened(
     stalled = False
     try:
         yield _drained(reader)
-    except FeedStalledError:
+    except StalledError:
         stalled = True
         raise
     finally:
@@ -119,6 +124,10 @@ class _ColumnWorker(ArrowReaderWorker):  # type: ignore[misc]
     def __init__(self, worker_id: int, publish: Any, arguments: Sequence[Any]) -> None:
         super().__init__(worker_id, publish, arguments)
         self._dataset = SimpleNamespace(fs=arguments[0], partitions=None)
+
+    def process(self, *arguments: Any, **named: Any) -> None:
+        reached("loader.row_group")
+        super().process(*arguments, **named)
 
     @staticmethod
     def new_results_queue_reader() -> _Columns:

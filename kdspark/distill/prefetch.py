@@ -8,15 +8,12 @@ import threading
 from collections.abc import Iterator
 from typing import TypeVar
 
-from kdspark.errors import TrainingError
+from kdspark import watchdog
+from kdspark.errors import StalledError
 
 _POLL_S = 0.1
 _log = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
-
-
-class FeedStalledError(TrainingError):
-    """No data arrived in time; the thread that reads is still blocked."""
 
 
 class _Failed:
@@ -40,7 +37,7 @@ def prefetched(source: Iterator[_Item], what: str, timeout_s: float, depth: int 
         depth: items read ahead.
 
     Raises:
-        FeedStalledError: no item came within `timeout_s`; the stacks of all threads are in the log.
+        StalledError: no item came within `timeout_s`; the stacks of all threads are in the log.
         Exception: whatever `source` raises.
     """
     channel: queue.Queue[object] = queue.Queue(maxsize=depth)
@@ -51,14 +48,17 @@ def prefetched(source: Iterator[_Item], what: str, timeout_s: float, depth: int 
     try:
         while True:
             try:
-                item = channel.get(timeout=timeout_s)
+                with watchdog.expected_within(timeout_s):
+                    item = channel.get(timeout=timeout_s)
             except queue.Empty:
                 grace_s = 0.0
                 _log.error("%s: stalled; stacks of all threads:\n%s", what, _stacks())
-                raise FeedStalledError(
-                    f"{what}: no data within {timeout_s:g} s.",
-                    "Check the storage; the log shows the stacks of all threads.",
-                ) from None
+                error = StalledError(
+                    f"{what}: no data within {timeout_s:g} s (`loader.stall_seconds`).",
+                    "Check the storage; the log shows the stacks of all threads. Then run the same command again.",
+                )
+                watchdog.stalled(error)
+                raise error from None
             if item is _END:
                 return
             if isinstance(item, _Failed):

@@ -1,11 +1,10 @@
 """Getting one file to every worker: through Spark's file server, under a name that carries the content's digest."""
 
 import functools
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdspark.workspace import link_or_copy, sha256_file
+from kdspark.workspace import link_or_copy, scratch_until_exit, sha256_file
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -21,7 +20,7 @@ def ship_file(spark: "SparkSession", path: Path) -> str:
         The name.
     """
     name = f"{sha256_file(path)[:32]}-{path.name}"
-    link = Path(_outbox().name) / name
+    link = _outbox() / name
     if not link.exists():
         link_or_copy(path, link)
     spark.sparkContext.addFile(str(link))
@@ -29,5 +28,5 @@ def ship_file(spark: "SparkSession", path: Path) -> str:
 
 
 @functools.cache
-def _outbox() -> "tempfile.TemporaryDirectory[str]":
-    return tempfile.TemporaryDirectory(prefix="kdspark-files-")
+def _outbox() -> Path:
+    return scratch_until_exit("kdspark-files")

@@ -1,8 +1,8 @@
 """The only place that builds a Spark session.
 
-Time zone UTC, Arrow between JVM and Python, adaptive execution. Settings from the configuration are allow-listed:
-they may change performance and memory, never what is loaded, run or ignored. In local mode nothing listens beyond
-loopback, and Spark's log holds errors only, unless the environment says otherwise.
+Time zone UTC, Arrow between JVM and Python, adaptive execution. Settings from the configuration are allow-listed
+(`settings`): they may change performance and memory, never what is loaded, run or ignored. In local mode nothing
+listens beyond loopback, and Spark's log holds errors only, unless the environment says otherwise.
 """
 
 import os
@@ -18,35 +18,9 @@ from pyspark.sql import SparkSession
 
 from kdspark.config import SparkConfig
 from kdspark.errors import ConfigError
+from kdspark.spark.local_dirs import mark
+from kdspark.spark.settings import check_settings
 
-_ALLOWED = (
-    "spark.sql.shuffle.partitions",
-    "spark.sql.autoBroadcastJoinThreshold",
-    "spark.sql.adaptive.",
-    "spark.sql.execution.arrow.maxRecordsPerBatch",
-    "spark.sql.files.maxPartitionBytes",
-    "spark.default.parallelism",
-    "spark.local.dir",
-    "spark.driver.memory",
-    "spark.driver.maxResultSize",
-    "spark.driver.host",
-    "spark.driver.bindAddress",
-    "spark.executor.memory",
-    "spark.executor.memoryOverhead",
-    "spark.executor.pyspark.memory",
-    "spark.executor.cores",
-    "spark.executor.instances",
-    "spark.dynamicAllocation.",
-    "spark.task.cpus",
-    "spark.task.maxFailures",
-    "spark.task.resource.gpu.amount",
-    "spark.executor.resource.gpu.amount",
-    "spark.speculation",
-    "spark.memory.",
-    "spark.network.timeout",
-    "spark.ui.enabled",
-    "spark.scheduler.mode",
-)
 _FIXED = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
@@ -73,12 +47,7 @@ def build_session(config: SparkConfig, app_name: str) -> SparkSession:
     Raises:
         ConfigError: a setting is not on the allow list, or the submitted configuration ignores damaged files.
     """
-    for key in config.settings:
-        if not key.startswith(_ALLOWED) or key.endswith("Class"):
-            raise ConfigError(
-                f"`spark.settings`: {key!r} is not allowed.",
-                "Only performance and memory settings are; give others to spark-submit.",
-            )
+    check_settings(config)
     builder = SparkSession.builder.appName(app_name)
     submitted = _submitted_settings()
     if "spark.master" not in submitted:
@@ -94,6 +63,7 @@ def build_session(config: SparkConfig, app_name: str) -> SparkSession:
     session = builder.getOrCreate()
     refuse_lossy_reads(session)
     session.sparkContext.setLogLevel("ERROR")
+    mark(session)
     return session
 
 

@@ -46,6 +46,7 @@ def request(task: Task, scope: Scope, distill: DistillConfig, source: Source, tr
         distill=distill,
         top_k=task.night.config.soft_labels.top_k,
         teacher=task.inputs[source.model] / SERVING if distill.reads_vectors else None,
+        stall_s=task.night.config.loader.stall_seconds,
     )
     if scope == "full":
         return wanted.refit(read_json(task.inputs[trained] / MODEL / TRAINING_FILE))

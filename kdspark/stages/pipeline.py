@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kdspark.config import Config, load_config
 from kdspark.report.comparison import REPORT
+from kdspark.spark.full_disk import full_disks
 from kdspark.stages import assistant, baselines, evaluate, labels, prepare, publish, score, student, teacher
 from kdspark.stages.record import record_run
 from kdspark.stages.runner import Runner
@@ -52,12 +53,13 @@ def run_verb(verb: str, config_path: str, date: str, root: str, overrides: Seque
     """
     config = load_config(config_path, overrides)
     night = Night(config, parse_date(date), Workspace(root), lambda: start_session(config), force)
-    if not is_done(night, verb):
-        with held(night.workspace.lease(night.date), f"The night of {night.date}") as lease:
-            night.workspace.remove_left()
-            night.publication.remove_left()
-            if not is_done(night, verb):  # meanwhile
-                run_night(replace(night, lease=lease), verb)
+    if is_done(night, verb):
+        return
+    with full_disks(night.places), held(night.workspace.lease(night.date), f"The night of {night.date}") as lease:
+        night.workspace.remove_left()
+        night.publication.remove_left()
+        if not is_done(night, verb):  # meanwhile
+            run_night(replace(night, lease=lease), verb)
 
 
 def is_done(night: Night, verb: str) -> bool:

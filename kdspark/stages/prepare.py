@@ -9,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial, reduce
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyspark.sql import functions as F
@@ -17,7 +16,7 @@ from pyspark.sql import functions as F
 from kdspark import tables
 from kdspark.bridge.prepared import FEATURES_FILE, splits_of
 from kdspark.config import Config
-from kdspark.errors import ConfigError, StageError
+from kdspark.errors import ConfigError
 from kdspark.spark.arrow_files import write_from_workers
 from kdspark.spark.examples import positions_of, sequences_of
 from kdspark.spark.features import Clock, build_items, build_users, count_items, fit_behaviour, item_counts
@@ -34,6 +33,7 @@ from kdspark.spark.split import check_split, split_events
 from kdspark.spark.user_files import laid_out
 from kdspark.stages.increment import LAYOUT, increment_of
 from kdspark.stages.inputs import LOG, SIDES, listed_files, read_logs, read_sides
+from kdspark.stages.previous import events_are_whole, folder_of, previous
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
 from kdspark.workspace import Manifest, write_json
 
@@ -61,28 +61,14 @@ def check_lists_fit(config: Config, manifest: Manifest) -> None:
 
 
 def _settings(night: Night) -> object:
-    previous = _previous(night)
+    before = previous(night)
     return {
         "date": night.date.isoformat(),
         "data": night.config.data.model_dump(mode="json"),
         "refit": night.config.refit,
         "files": listed_files(night),
-        "previous": previous.name if previous else None,
+        "previous": before.key[:20] if before else None,
     }
-
-
-def _previous(night: Night) -> Path | None:
-    """The prepare folder behind the last published night before this one, whose vocabulary goes on."""
-    published = night.publication.before(night.date)
-    if published is None:
-        return None
-    folder = night.workspace.root / "stages" / NAME / str(published.manifest["stages"][NAME])
-    if not folder.is_dir():
-        raise StageError(
-            f"{folder}: the ids of the last published night ({published.date}) are gone, and ids are never renumbered.",
-            "Restore this folder, or start a new --root.",
-        )
-    return folder
 
 
 def _build(task: Task) -> Outcome:
@@ -101,8 +87,11 @@ class _Builder:
         self.spark, self.data = task.night.spark, task.night.config.data
         self.scratch = task.out / "scratch"
         self.files: list[dict[str, Any]] = task.settings["files"][LOG]
-        self.previous = _previous(task.night)
+        before = previous(task.night)
+        self.previous = folder_of(task.night, before) if before else None
         self.increment = increment_of(task.night.config, self.previous, self.files, self._columns_of, task.night.end_us)
+        if before and self.increment and not events_are_whole(task.night, before):
+            self.increment = None
         self.rows: dict[str, int] = {}
         ordinal = self.data.columns.timestamp is None or self.data.columns.timestamp_unit == "ordinal"
         self.clock = Clock(None if ordinal else self.night.end_us)

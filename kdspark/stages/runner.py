@@ -13,6 +13,7 @@ from typing import Any
 from kdspark import __version__
 from kdspark.errors import StageError
 from kdspark.failpoints import reached
+from kdspark.spark.full_disk import full_disks
 from kdspark.spark.worker_errors import worker_errors
 from kdspark.stages.stage import Night, Outcome, Stage, Task
 from kdspark.workspace import Manifest, digest_of
@@ -104,7 +105,7 @@ class Runner:
         log.info("%-14s starting", stage.name)
         reached(f"{stage.name}.start")
         started = time.monotonic()
-        with workspace.staging(stage.name, key) as out:
+        with workspace.staging(stage.name, key) as out, full_disks(self.night.places):
             checkpoints = workspace.checkpoints(stage.name, key)
             with worker_errors():
                 settings = self._settings_of(stage.name)

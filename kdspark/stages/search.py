@@ -31,7 +31,16 @@ from kdspark.stages.pipeline import stages_of, start_session
 from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night
 from kdspark.stages.trial import TARGETS, Trials, metric_name, stages_up_to
-from kdspark.workspace import TrialWorkspace, Workspace, digest_of, exclusive, parse_date, write_bytes, write_json
+from kdspark.workspace import (
+    TrialWorkspace,
+    Workspace,
+    digest_of,
+    exclusive,
+    inside,
+    parse_date,
+    write_bytes,
+    write_json,
+)
 
 
 def run_search(
@@ -73,7 +82,8 @@ def search_night(night: Night, raw: Mapping[str, Any], search: SearchConfig) -> 
         )
     runner = Runner(night, stages_of(night.config))
     keys = [runner.key(name) for name in stages_up_to(TARGETS[search.target], runner.stages)]
-    folder = night.workspace.root / "search" / _name(night, raw, search, keys[-1])
+    root = night.workspace.root
+    folder = inside(root, root / "search" / _name(night, raw, search, keys[-1]))
     with exclusive(folder / "lock", "This search"):
         workspace = TrialWorkspace(night.workspace.root, folder, keys)
         trials = Trials(replace(night, workspace=workspace, start_session=lambda: night.spark), raw, search)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kdspark.config import Config
+from kdspark.spark.full_disk import places
 from kdspark.stages.published import published_in
 from kdspark.workspace import Lease, Publication, Workspace
 
@@ -42,6 +43,10 @@ class Night:
     def publication(self) -> Publication:
         """Where nights are published."""
         return published_in(self.workspace, self.config.publish.to, lambda: self.spark)
+
+    def places(self) -> dict[str, list[Path]]:
+        """Where the night writes, as `full_disk.places`."""
+        return places(self.workspace.root, self.config.spark.settings)
 
     @property
     def end_us(self) -> int:

@@ -82,6 +82,7 @@ def _build_plain(task: Task) -> Outcome:
             task.night.config.seed,
             rows=prepared.examples("train"),
             distill=hard_only,
+            stall_s=task.night.config.loader.stall_seconds,
         ),
     )
 

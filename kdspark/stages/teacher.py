@@ -100,7 +100,14 @@ def check_vectors(config: Config) -> None:
 def _build(task: Task, scope: Scope) -> Outcome:
     prepared = Prepared(task.inputs[prepare.NAME])
     distill = task.night.config.first_distill
-    request = Request(prepared, scope, task.checkpoints, task.night.config.seed, snapshots=distill.snapshots)
+    request = Request(
+        prepared,
+        scope,
+        task.checkpoints,
+        task.night.config.seed,
+        snapshots=distill.snapshots,
+        stall_s=task.night.config.loader.stall_seconds,
+    )
     if scope == "full":
         request = request.refit(read_json(task.inputs[name("train")] / MODEL / "training.json"))
     trained = train_recommender(task.night.spark, task.night.config.teacher, request, task.out / MODEL)

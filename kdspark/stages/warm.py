@@ -82,8 +82,12 @@ def _origin(night: Night, students: tuple[str, ...], stage: str) -> tuple[dict[s
         made = {}
     if prepare.NAME not in made or any(name not in made for name in students):
         return None, f"the students of the night of {published.date} are gone or damaged"
-    reason = _other_data(night, made[prepare.NAME])
     chosen = stage if stage in made else students[0]
+    for name in {*students, chosen}:
+        if damage := night.workspace.damage(made[name]):
+            log.warning("ignored: %s: %s", _model(night, made[name]).parent, damage[0])
+            return None, f"the students of the night of {published.date} are gone or damaged"
+    reason = _other_data(night, made[prepare.NAME])
     for name in (*students, chosen):
         reason = reason or _other_model(night, made[name])
     if reason is not None:

@@ -14,10 +14,13 @@ ROOT/leases/<date>.json            who works on a date
 """
 
 from kdspark.workspace.files import described, digest_of, link_or_copy, read_json, sha256_file, write_bytes, write_json
-from kdspark.workspace.layout import Manifest, Workspace, parse_date
+from kdspark.workspace.layout import Workspace
 from kdspark.workspace.lease import Lease, held
 from kdspark.workspace.lock import exclusive
+from kdspark.workspace.manifest import Manifest
+from kdspark.workspace.paths import inside, parse_date
 from kdspark.workspace.published import Publication, Published
+from kdspark.workspace.scratch import remove_left_scratch, scratch, scratch_until_exit
 from kdspark.workspace.store import LocalStore, Store
 from kdspark.workspace.trials import TrialWorkspace
 
@@ -34,9 +37,13 @@ __all__ = [
     "digest_of",
     "exclusive",
     "held",
+    "inside",
     "link_or_copy",
     "parse_date",
     "read_json",
+    "remove_left_scratch",
+    "scratch",
+    "scratch_until_exit",
     "sha256_file",
     "write_bytes",
     "write_json",

@@ -28,6 +28,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         reached(f"{path.name}.written")
         temporary.replace(path)
         sync_folder(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say which
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,75 +1,26 @@
-"""Where stages and runs live below ROOT, and the manifest that makes a stage folder a finished one."""
+"""Where stages and runs live below ROOT, and when a stage's folder is a finished one."""
 
 import datetime as dt
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from kdspark.errors import ConfigError, StageError
 from kdspark.failpoints import reached
-from kdspark.workspace.files import described, difference, read_json, sync_folder, write_json
+from kdspark.workspace.files import described, difference, read_json, sync_folder
 from kdspark.workspace.lock import exclusive
+from kdspark.workspace.manifest import MANIFEST, DamagedManifestError, Manifest, read_manifest, write_manifest
 from kdspark.workspace.owners import is_left, owned
+from kdspark.workspace.paths import RUN_ID, inside, is_inside, links_in
 
 log = logging.getLogger("kdspark")
 
-MANIFEST = "manifest.json"
 _WRITTEN = ("checkpoints", "runs", "published", "leases")  # folders of files that are replaced
-# Timestamps count from 1970; a night ends where the next day begins, and no day follows the last one.
-_FIRST, _LAST = dt.date(1970, 1, 1), dt.date.max - dt.timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a finished stage says of itself.
-
-    Attributes:
-        stage: name of the stage.
-        key: digest of everything that determines the output; also the folder's name.
-        inputs: upstream stage -> its key.
-        config: the configuration sections the stage depends on.
-        rows: table name -> row count.
-        facts: whatever else the stage found out (metrics, sizes, the pinned input files).
-        seconds: wall time.
-        versions: kdspark and library versions.
-        created: UTC time, ISO 8601.
-        files: size and sha256 of every file of the output, by its name.
-    """
-
-    stage: str
-    key: str
-    inputs: dict[str, str]
-    config: dict[str, Any]
-    rows: dict[str, int] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
-    versions: dict[str, str] = field(default_factory=dict)
-    created: str = ""
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-def parse_date(text: str) -> dt.date:
-    """A strict ISO date (YYYY-MM-DD) from 1970-01-01 to 9999-12-30.
-
-    Raises:
-        ConfigError: anything else; a date becomes part of paths, so nothing else may pass.
-    """
-    try:
-        date = dt.date.fromisoformat(text)
-    except ValueError:
-        date = None  # type: ignore[assignment]
-    if date is None or date.isoformat() != text:
-        raise ConfigError(f"--date {text!r} is not a date.", "Write it as YYYY-MM-DD, such as 1998-04-23.")
-    if not _FIRST <= date <= _LAST:
-        raise ConfigError(
-            f"--date {text} is not between {_FIRST} and {_LAST}.", "Give the night's own date, YYYY-MM-DD."
-        )
-    return date
+_OWN = (*_WRITTEN, "stages", "search", "latest.json", "publish.json")
 
 
 class Workspace:
@@ -79,7 +30,7 @@ class Workspace:
         root: created if it does not exist.
 
     Raises:
-        ConfigError: the folder cannot be created or written.
+        ConfigError: the folder cannot be created or written, or a link in it leads elsewhere.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -91,22 +42,34 @@ class Workspace:
             raise ConfigError(f"--root {self.root}: {error.strerror}.", "Name a folder you can write to.") from error
         if not os.access(self.root, os.W_OK):
             raise ConfigError(f"--root {self.root}: not writable.", "Name a folder you can write to.")
+        for name in _OWN:
+            inside(self.root, self.root / name, ConfigError)
 
     def home(self, stage: str, key: str) -> Path:
         """The folder below which a stage's output and checkpoints lie: ROOT, unless a kind of workspace says else."""
         return self.root
 
     def stage_folder(self, stage: str, key: str) -> Path:
-        return self.home(stage, key) / "stages" / stage / key[:20]
+        return inside(self.root, self.home(stage, key) / "stages" / stage / key[:20])
 
     def finished(self, stage: str, key: str) -> Manifest | None:
-        """The manifest of a finished stage, or None if it has to run."""
-        manifest = _manifest(self.stage_folder(stage, key))
+        """The manifest of a finished stage, or None if it has to run, as it has where the manifest is damaged."""
+        try:
+            manifest = read_manifest(self.stage_folder(stage, key))
+        except DamagedManifestError as error:
+            log.warning("%-14s is made anew: %s", stage, error.problem)
+            return None
         return manifest if manifest is not None and manifest.key == key else None
 
     def manifest_in(self, stage: str, folder: str) -> Manifest | None:
-        """The manifest of the finished stage in a folder of this name; None if there is none."""
-        return _manifest(self.root / "stages" / stage / folder)
+        """The manifest of the finished stage in a folder of this name, as a published run names it; None if none is.
+
+        Raises:
+            StageError: it is damaged, or a link leads elsewhere.
+        """
+        if not (RUN_ID.fullmatch(stage) and RUN_ID.fullmatch(folder)):
+            return None
+        return read_manifest(inside(self.root, self.root / "stages" / stage / folder))
 
     @contextmanager
     def staging(self, stage: str, key: str) -> Iterator[Path]:
@@ -120,8 +83,10 @@ class Workspace:
 
     def finish(self, staged: Path, manifest: Manifest) -> Path:
         """Write the manifest, with the hashes of all files, into a staged folder, and give it its final name."""
+        if links := links_in(staged):
+            raise StageError(f"{staged / links[0]} is a link, which no stage writes.", "Look for what put it there.")
         manifest = replace(manifest, files=described(staged))
-        write_json(staged / MANIFEST, asdict(manifest))
+        write_manifest(staged, manifest)
         reached(f"{manifest.stage}.manifest")
         final = self.stage_folder(manifest.stage, manifest.key)
         if self.finished(manifest.stage, manifest.key) is not None:  # by another run meanwhile, perhaps being read
@@ -133,16 +98,24 @@ class Workspace:
         self._whole.add(manifest.key)
         return final
 
-    def damage(self, manifest: Manifest) -> list[str]:
+    def damage(self, manifest: Manifest, tables: Collection[str] | None = None) -> list[str]:
         """What is wrong with the files of a finished stage; empty if every size and hash is as it was.
 
         What this process has finished, or found to be whole, is not looked at again.
+
+        Args:
+            tables: folders of the output that are to be looked at; None: all of it.
         """
         if manifest.key in self._whole:
             return []
-        found = described(self.stage_folder(manifest.stage, manifest.key))
+        folder = self.stage_folder(manifest.stage, manifest.key)
+        if tables is not None:
+            known = {name: file for name, file in manifest.files.items() if name.partition("/")[0] in tables}
+            found = {f"{table}/{name}": file for table in tables for name, file in described(folder / table).items()}
+            return difference(known, found)
+        found = described(folder)
         found.pop(MANIFEST, None)
-        damage = difference(manifest.files, found)
+        damage = [f"{name} is a link" for name in links_in(folder)] + difference(manifest.files, found)
         self._whole |= set() if damage else {manifest.key}
         return damage
 
@@ -157,13 +130,13 @@ class Workspace:
         """Remove what processes that are gone have not finished: staged folders, and files half written."""
         halves = (path for folder in _WRITTEN for path in (self.root / folder).rglob("*.tmp-*"))
         for path in [*self.root.glob("stages/*/staging-*"), *self.root.glob("*.tmp-*"), *halves]:
-            if is_left(path):
+            if is_left(path) and is_inside(self.root, path.parent):
                 log.info("%-14s left by a run that has ended: %s", "removed", path)
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def checkpoints(self, stage: str, key: str) -> Path:
         """Folder for a stage's checkpoints, made on first use. It outlives a killed run, so that training resumes."""
-        return self.home(stage, key) / "checkpoints" / stage / key[:20]
+        return inside(self.root, self.home(stage, key) / "checkpoints" / stage / key[:20])
 
     def lease(self, date: dt.date) -> Path:
         """The file by which one run at a time works on a date."""
@@ -176,7 +149,7 @@ class Workspace:
             yield
 
     def run_folder(self, date: dt.date, run_id: str) -> Path:
-        return self.root / "runs" / date.isoformat() / run_id
+        return inside(self.root, self.root / "runs" / date.isoformat() / run_id)
 
     def newest_run(self, date: dt.date) -> Path:
         """Folder of the latest evaluated run of a date.
@@ -186,22 +159,12 @@ class Workspace:
         """
         folder = self.root / "runs" / date.isoformat()
         try:
-            run_id = str(read_json(folder / "newest.json")["run_id"])
-        except (OSError, ValueError, KeyError) as error:
+            run_id = str(read_json(inside(self.root, folder / "newest.json"))["run_id"])
+            if not RUN_ID.fullmatch(run_id):
+                raise ValueError(f"{run_id!r} is no id of a run")
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise StageError(
                 f"{folder}: no evaluated run for {date}.",
                 f"Run `kdspark run --date {date} --root {self.root} --config …` first.",
             ) from error
-        return folder / run_id
-
-
-def _manifest(folder: Path) -> Manifest | None:
-    path = folder / MANIFEST
-    try:
-        return Manifest(**read_json(path))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as error:
-        raise StageError(
-            f"{path}: damaged manifest ({error}).", f"Delete {path.parent} and run the stage again."
-        ) from error
+        return self.run_folder(date, run_id)

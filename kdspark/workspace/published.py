@@ -11,7 +11,6 @@ import datetime as dt
 import itertools
 import json
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,9 @@ from typing import Any
 from kdspark.errors import PublishError
 from kdspark.failpoints import reached
 from kdspark.workspace.files import difference, hashed, json_bytes
-from kdspark.workspace.layout import MANIFEST
+from kdspark.workspace.manifest import MANIFEST
 from kdspark.workspace.owners import is_left, owned
+from kdspark.workspace.paths import RUN_ID
 from kdspark.workspace.store import Store
 
 log = logging.getLogger("kdspark")
@@ -30,7 +30,6 @@ POINTER = "latest.json"
 TABLE = "recommendations"
 _FOLDER = "published"
 _STAGING = "staging-"
-_RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")  # it is part of paths
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ class Publication:
         Raises:
             PublishError: there is none, or its manifest cannot be read.
         """
-        if not _RUN_ID.fullmatch(run_id):
+        if not RUN_ID.fullmatch(run_id):
             raise PublishError(f"{run_id!r} is no id of a run.", "`kdspark runs` lists them.")
         name = f"{_run(date, run_id)}/{MANIFEST}"
         try:

@@ -8,7 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
+from kdspark.errors import PublishError
 from kdspark.workspace.files import link_or_copy, sha256_file, sync_folder, write_bytes
+from kdspark.workspace.paths import inside
 
 _HIDDEN = ("_*", ".*")
 
@@ -56,38 +58,42 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def _path(self, name: str) -> Path:
+        """Raises PublishError where a link leads out of the folder."""
+        return inside(self.root, self.root / name, PublishError)
+
     def url(self, name: str) -> str:
-        return str(self.root / name)
+        return str(self._path(name))
 
     def read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
+        return self._path(name).read_bytes()
 
     def write(self, name: str, data: bytes) -> None:
-        write_bytes(self.root / name, data)
+        write_bytes(self._path(name), data)
 
     def exists(self, name: str) -> bool:
-        return (self.root / name).exists()
+        return self._path(name).exists()
 
     def folders(self, name: str) -> list[str]:
-        folder = self.root / name
+        folder = self._path(name)
         return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
     def files(self, name: str) -> dict[str, int]:
-        folder = self.root / name
+        folder = self._path(name)
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
 
     def sha256(self, name: str) -> str:
-        return sha256_file(self.root / name)
+        return sha256_file(self._path(name))
 
     def put(self, folder: Path, name: str) -> None:
-        target = self.root / name
+        target = self._path(name)
         shutil.copytree(folder, target, ignore=shutil.ignore_patterns(*_HIDDEN), copy_function=link_or_copy)
 
     def rename(self, name: str, new: str) -> None:
-        target = self.root / new
-        (self.root / name).rename(target)
+        target = self._path(new)
+        self._path(name).rename(target)
         sync_folder(target.parent)
 
     def delete(self, name: str) -> None:
-        shutil.rmtree(self.root / name, ignore_errors=True)
+        shutil.rmtree(self._path(name), ignore_errors=True)

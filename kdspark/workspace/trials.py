@@ -5,7 +5,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from kdspark.workspace.layout import Manifest, Workspace
+from kdspark.workspace.layout import Workspace
+from kdspark.workspace.manifest import Manifest
 
 
 class TrialWorkspace(Workspace):

@@ -35,8 +35,17 @@ def test_there_is_none(tmp_path):
         lambda path: path.write_text("[]"),
         lambda path: path.write_text('{"sha256": "0"}'),
         lambda path: path.unlink(),
+        lambda path: path.write_text(path.read_text().replace('"step": 2', '"step": 3')),
     ],
-    ids=["no tensors", "empty tensors", "torn JSON", "other JSON", "no state", "tensors alone: killed in between"],
+    ids=[
+        "no tensors",
+        "empty tensors",
+        "torn JSON",
+        "other JSON",
+        "no state",
+        "tensors alone: killed in between",
+        "a flipped bit",
+    ],
 )
 def test_a_damaged_newest_one_is_skipped(tmp_path, damage):
     save(tmp_path, 1, 2)

@@ -18,7 +18,7 @@ from petastorm.workers_pool.ventilator import ConcurrentVentilator
 from kdspark import tables
 from kdspark.distill import petastorm_reader
 from kdspark.distill.feed import ParquetFeed
-from kdspark.errors import InputError, TrainingError
+from kdspark.errors import InputError, StalledError, TrainingError
 
 COLUMNS = [tables.USER_IDX, tables.HISTORY, tables.LOGITS, tables.NUMBERS]
 
@@ -215,7 +215,7 @@ def test_hanging_storage_ends_in_an_error_with_stacks(
     monkeypatch.setattr(petastorm_reader._ColumnWorker, "process", lambda self, *args, **kwargs: release.wait(30))
     feed = ParquetFeed(folder, COLUMNS, 8, seed=1, timeout_s=0.3)
     started = time.monotonic()
-    with pytest.raises(TrainingError, match=r"no data within 0\.3 s"):
+    with pytest.raises(StalledError, match=r"no data within 0\.3 s"):
         next(feed.epoch(0))
     assert time.monotonic() - started < 5
     assert "thread_pool.py" in caplog.text

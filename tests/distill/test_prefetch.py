@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from kdspark.distill.prefetch import FeedStalledError, prefetched
+from kdspark.distill.prefetch import prefetched
+from kdspark.errors import StalledError
 
 
 def test_all_items_in_their_order():
@@ -49,7 +50,7 @@ def test_a_hanging_source_is_an_error_with_stacks_in_the_log(caplog):
 
     ahead = prefetched(source(), "rows of /data", 0.2)
     assert next(ahead) == 1
-    with caplog.at_level(logging.ERROR), pytest.raises(FeedStalledError, match=r"rows of /data: no data within 0\.2 s"):
+    with caplog.at_level(logging.ERROR), pytest.raises(StalledError, match=r"rows of /data: no data within 0\.2 s"):
         next(ahead)
     release.set()
     assert "release.wait" in caplog.text or "in source" in caplog.text

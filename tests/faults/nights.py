@@ -40,7 +40,13 @@ class Ended:
 
 
 class FaultyNight:
-    """A configuration and a ROOT, on which verbs run."""
+    """A configuration and a ROOT, on which verbs run.
+
+    Attributes:
+        main: the program that runs them.
+    """
+
+    main = MAIN
 
     def __init__(self, folder: Path, **changes: Any) -> None:
         self.folder, self.root = folder, folder / "root"
@@ -51,7 +57,7 @@ class FaultyNight:
 
     def start(self, *more: str, verb: str = "run", date: str = DATE, fail: str = "") -> "subprocess.Popen[bytes]":
         """Start a verb; its output goes to a file of its own."""
-        command = [sys.executable, "-c", MAIN, verb, "--config", str(self.config), "--date", date]
+        command = [sys.executable, "-c", self.main, verb, "--config", str(self.config), "--date", date]
         self.log = self.folder / f"{time.time_ns()}.log"
         with self.log.open("wb") as log:
             return subprocess.Popen(

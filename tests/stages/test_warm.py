@@ -171,8 +171,8 @@ def _damage(path: Path) -> None:
         ("train_plain", "manifest.json", _remove, "are gone"),
         ("prepare", "manifest.json", _remove, "are gone"),
         ("evaluate", "manifest.json", _damage, "are gone or damaged"),
-        ("train_plain", "model/model.json", _remove, "its folder is damaged"),
-        ("train_student", "model/model.json", _damage, "its folder is damaged"),
+        ("train_plain", "model/model.json", _remove, "are gone or damaged"),
+        ("train_student", "model/model.json", _damage, "are gone or damaged"),
     ],
 )
 def test_what_is_gone_or_damaged_means_a_cold_start_of_both(

@@ -46,13 +46,20 @@ def test_same_prefix_with_another_key_is_not_reused(tmp_path: Path) -> None:
     assert workspace.finished("prepare", KEY[:20] + "b" * 44) is None
 
 
-def test_damaged_manifest_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("harm", ["{", '{"rows": 3}', "[]", "flip"])
+def test_a_damaged_manifest_finishes_nothing(tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture) -> None:
     workspace = Workspace(tmp_path)
     with workspace.staging("prepare", KEY) as staged:
         folder = workspace.finish(staged, manifest())
-    (folder / "manifest.json").write_text("{")
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"users": 3', '"users": 7') if harm == "flip" else harm)
+    assert workspace.finished("prepare", KEY) is None
+    assert "damaged manifest" in caplog.text
     with pytest.raises(StageError, match="damaged manifest"):
-        workspace.finished("prepare", KEY)
+        workspace.manifest_in("prepare", folder.name)
+    with workspace.staging("prepare", KEY) as staged:
+        workspace.finish(staged, manifest())
+    assert workspace.finished("prepare", KEY) == manifest()
 
 
 def test_root_that_cannot_be_made(tmp_path: Path) -> None:
