@@ -5,12 +5,10 @@ Feature tables come in two scopes: `train`, from train events alone, for everyth
 """
 
 import shutil
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial, reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
@@ -32,6 +30,7 @@ from kdspark.spark.side_table import SideTable
 from kdspark.spark.sources import SourceFile, columns_of, read_source
 from kdspark.spark.split import check_split, split_events
 from kdspark.spark.user_files import laid_out
+from kdspark.stages.at_once import at_once
 from kdspark.stages.increment import LAYOUT, increment_of
 from kdspark.stages.inputs import LOG, SIDES, listed_files, read_logs, read_sides
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
@@ -40,7 +39,6 @@ from kdspark.workspace import Manifest, write_json
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_T = TypeVar("_T")
 NAME = "prepare"
 _EVENTS_PER_FILE = 1_000_000
 _DAY_US = 86_400 * 1_000_000
@@ -118,12 +116,12 @@ class _Builder:
         bad = [source.quarantine.withColumn(tables.INPUT, F.lit(name)) for name, source in read.items()]
         self._write(reduce(lambda a, b: a.unionByName(b), [*bad, *self._known("quarantine")]), "quarantine")
         rows = {side: table.rows for side, table in sides.items()}
-        _at_once(*(partial(self._write_ids, events, rows.get(side), *names) for side, *names in SIDES))
+        at_once(*(partial(self._write_ids, events, rows.get(side), *names) for side, *names in SIDES))
         splits = self._write_interactions(events, sum(log.counts["good"] for log in logs.values()))
         if can_drop(filters):
             self._write_seen(logs)
         self._write_histories()
-        statics = _at_once(*(partial(self._static, side, idx_name, rows.get(side)) for side, idx_name, _ in SIDES))
+        statics = at_once(*(partial(self._static, side, idx_name, rows.get(side)) for side, idx_name, _ in SIDES))
         static = {side: found for (side, *_), found in zip(SIDES, statics, strict=True)}
         catalogue = self._write_features(static, splits)
         files = {name: [asdict(file) for file in source.files] for name, source in read.items()}
@@ -275,12 +273,6 @@ class _Builder:
     def _write(self, frame: "DataFrame", table: str, name: str | None = None) -> None:
         name = name or table
         self.rows[name] = write_table(frame, table, self.out / name)
-
-
-def _at_once(*work: Callable[[], _T]) -> list[_T]:
-    """Results of several pieces of work, each of which leaves the cluster idle between small jobs."""
-    with ThreadPoolExecutor(len(work)) as pool:
-        return [future.result() for future in [pool.submit(one) for one in work]]
 
 
 def _ids_table(id_name: str) -> str:
