@@ -29,15 +29,14 @@ from kdspark.spark.id_types import check_ids_meet, id_problem
 from kdspark.spark.quarantine import BAD_ROW, check_bad_rows, count_reasons, write_judged
 from kdspark.spark.sources import SourceFile, columns_of, list_files, quoted, read_source, require_columns
 from kdspark.spark.unreadable import reading_keys
+from kdspark.spark.values import timestamp, weight_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 FUTURE = "after the night's end"
 _NAMES = {None: "good", FUTURE: "future"}
 """What is counted under another name than its reason."""
-_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
-_YEAR_10000_US = 253_402_300_800 * 1_000_000
 _ID_KEYS = {tables.USER_ID: "user", tables.ITEM_ID: "item"}
 _ID_TYPES = (StringType, IntegralType, DecimalType, DateType)
 _CLOCK_TYPES = (StringType, TimestampType, TimestampNTZType, DateType)
@@ -176,8 +175,8 @@ def _judged(
     source: SourceConfig,
     scratch: Path,
 ) -> "DataFrame":
-    ts, ts_problem = _timestamp(frame, columns)
-    weight, weight_problem = _weight(columns)
+    ts, ts_problem = timestamp(frame, columns)
+    weight, weight_problem = weight_of(columns)
     problems = [
         id_problem(name, frame.schema[name].dataType, ids[id_name], key)
         for id_name, key in _ID_KEYS.items()
@@ -192,36 +191,3 @@ def _judged(
     values = [quoted(getattr(columns, key)).try_cast(ids[name]).alias(name) for name, key in _ID_KEYS.items()]
     values += [ts.alias(tables.TS), weight.alias(tables.WEIGHT)]
     return write_judged(frame, values, reason, source, scratch)
-
-
-def _timestamp(frame: "DataFrame", columns: ColumnsConfig) -> tuple["Column", "Column"]:
-    """(ts in microseconds or as the log's ordinal, what is wrong with it)."""
-    nothing = F.lit(None).cast("string")
-    if columns.timestamp is None:
-        return F.lit(None).cast("bigint"), nothing
-    column = quoted(columns.timestamp)
-    if columns.timestamp_unit == "timestamp":
-        ts = F.unix_micros(column.try_cast("timestamp"))
-        parsed, inside = ts, (ts >= 0) & (ts < _YEAR_10000_US)
-    else:
-        whole = isinstance(frame.schema[columns.timestamp].dataType, IntegralType)
-        exact = column.cast("bigint") if whole else column.try_cast("decimal(38,6)")  # null for NaN and infinity too
-        factor = _MICROSECONDS.get(columns.timestamp_unit, 1)
-        limit = 2**62 if columns.timestamp_unit == "ordinal" else _YEAR_10000_US // factor
-        least = -limit if columns.timestamp_unit == "ordinal" else 0
-        parsed, inside = exact, (exact >= least) & (exact < limit)
-        ts = F.when(inside, F.round(exact * factor).cast("bigint"))
-    problem = F.coalesce(
-        F.when(column.isNull(), "null timestamp"),
-        F.when(parsed.isNull(), f"timestamp is not of unit {columns.timestamp_unit}"),
-        F.when(~inside, "timestamp out of range"),
-    )
-    return ts, problem
-
-
-def _weight(columns: ColumnsConfig) -> tuple["Column", "Column"]:
-    if columns.weight is None:
-        return F.lit(1.0).cast("float"), F.lit(None).cast("string")
-    value = quoted(columns.weight).try_cast("double")
-    finite = value.isNotNull() & ~F.isnan(value) & (F.abs(value) < 3e38)
-    return F.when(finite, value.cast("float")), F.when(~finite, "null or non-finite weight")
