@@ -19,7 +19,7 @@ from kdspark.workspace.owners import is_left, owned
 log = logging.getLogger("kdspark")
 
 MANIFEST = "manifest.json"
-_WRITTEN = ("checkpoints", "runs", "published", "leases")  # folders of files that are replaced
+_WRITTEN = ("checkpoints", "runs", "published", "leases", "health")  # folders of files that are replaced
 # Timestamps count from 1970; a night ends where the next day begins, and no day follows the last one.
 _FIRST, _LAST = dt.date(1970, 1, 1), dt.date.max - dt.timedelta(days=1)
 
