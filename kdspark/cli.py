@@ -1,8 +1,8 @@
 """The same stages from a terminal: `kdspark run`, one verb per stage, `kdspark search`, `kdspark compare`; and what is
 published: `kdspark latest`, `runs`, `rollback`, `verify`.
 
-Exit codes: 0 done, 2 configuration, 3 input, 4 stage, 5 training, 6 publish or blocked, 7 model, 8 the date is being run
-already (see kdspark.errors), 143 stopped by SIGTERM. A user's mistake prints one line on stderr and no stack trace.
+Exit codes: 0 done, 2 configuration, 3 input, 4 stage, 5 training, 6 publish or blocked, 7 model, 8 the date is being
+run already (see kdspark.errors), 143 stopped by SIGTERM. A user's mistake prints one line on stderr and no stack trace.
 """
 
 import json

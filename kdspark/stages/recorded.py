@@ -68,7 +68,7 @@ def record_missed(night: Night, run: Published) -> None:
     try:
         if not has_row(night.workspace.root, run.date, run.run_id):
             write_row(night.workspace.root, _row(night, run.run_id, PUBLISHED, run.manifest))
-    except (OSError, ValueError) as error:
+    except Exception as error:
         log.warning("%-14s the run's row cannot be written: %s", "health", error)
 
 
@@ -93,7 +93,7 @@ def _record(runner: Runner, outcome: str, error: Exception | None = None) -> Non
             write_bytes(path, text)
         if (folder / COMPARISON).exists():
             record_run(runner)  # once more, with this run in the history
-    except (OSError, ValueError, KdsparkError) as problem:
+    except Exception as problem:
         log.warning("%-14s how the run ended cannot be recorded: %s", "health", problem)
 
 
