@@ -1,8 +1,8 @@
 """The same stages from a terminal: `kdspark run`, one verb per stage, `kdspark search`, `kdspark compare`; and what is
 published: `kdspark latest`, `runs`, `rollback`, `verify`.
 
-Exit codes: 0 done, 2 configuration, 3 input, 4 stage, 5 training, 6 publish, 7 model, 8 the date is being run already
-(see kdspark.errors), 143 stopped by SIGTERM. A user's mistake prints one line on stderr and no stack trace.
+Exit codes: 0 done, 2 configuration, 3 input, 4 stage, 5 training, 6 publish or blocked, 7 model, 8 the date is being
+run already (see kdspark.errors), 143 stopped by SIGTERM. A user's mistake prints one line on stderr and no stack trace.
 """
 
 import json
@@ -29,7 +29,12 @@ SetOption = Annotated[
 
 ForceOption = Annotated[
     bool,
-    typer.Option("--force", help="Publish a date anew, and what the quality gate blocks; the manifest records it."),
+    typer.Option("--force", help="Publish a date anew, go on in spite of the gate; the manifest records it."),
+]
+
+AcceptOption = Annotated[
+    bool,
+    typer.Option("--accept-schema", help="Let columns of the inputs have other types than last night; recorded."),
 ]
 
 _STOPPED = 128 + signal.SIGTERM
@@ -51,25 +56,33 @@ _VERBS = {
 }
 
 
-_PUBLISHING = ("run", "publish")
-
-
 def _add_verb(verb: str, help_text: str) -> None:
     def command(config: ConfigOption, date: DateOption, root: RootOption, set_: SetOption = None) -> None:
         _run(verb, config, date, root, set_)
+
+    def reading(
+        config: ConfigOption,
+        date: DateOption,
+        root: RootOption,
+        set_: SetOption = None,
+        force: ForceOption = False,
+        accept_schema: AcceptOption = False,
+    ) -> None:
+        _run(verb, config, date, root, set_, force, accept_schema)
 
     def publishing(
         config: ConfigOption, date: DateOption, root: RootOption, set_: SetOption = None, force: ForceOption = False
     ) -> None:
         _run(verb, config, date, root, set_, force)
 
-    app.command(verb, help=help_text)(publishing if verb in _PUBLISHING else command)
+    by_verb = {"run": reading, "prepare": reading, "publish": publishing}
+    app.command(verb, help=help_text)(by_verb.get(verb, command))
 
 
-def _run(verb: str, config: str, date: str, root: str, set_: list[str] | None, force: bool = False) -> None:
+def _run(verb: str, config: str, date: str, root: str, set_: list[str] | None, *flags: bool) -> None:
     from kdspark.stages.pipeline import run_verb
 
-    run_verb(verb, config, date, root, set_ or [], force)
+    run_verb(verb, config, date, root, set_ or [], *flags)
 
 
 for _verb, _help in _VERBS.items():

@@ -4,6 +4,9 @@ A `KdsparkError` is printed as one line, without a stack trace, and sets the exi
 any other exception is a bug in kdspark and keeps its trace.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class KdsparkError(Exception):
     """Base of all errors with a known remedy.
@@ -37,6 +40,14 @@ class InputError(KdsparkError):
     exit_code = 3
 
 
+class NoRowsError(InputError):
+    """An input has nothing to read: no file, or no row."""
+
+
+class EmptyDayError(InputError):
+    """The log has nothing of the night's own day; what was published may stay (`gate.on_empty_day`)."""
+
+
 class StageError(KdsparkError):
     """A stage cannot run, because an earlier one is missing or its output is damaged."""
 
@@ -62,6 +73,18 @@ class PublishError(KdsparkError):
     """The staged recommendations may not be published, or the published ones cannot be read."""
 
     exit_code = 6
+
+
+class BlockedError(PublishError):
+    """The gate blocks the night.
+
+    Args:
+        health: the night's figures.
+    """
+
+    def __init__(self, problem: str, remedy: str, health: Mapping[str, Any] | None = None) -> None:
+        super().__init__(problem, remedy)
+        self.health = dict(health or {})
 
 
 class ModelError(KdsparkError):

@@ -86,7 +86,8 @@ def test_a_job_runs_its_verb_with_the_options_given(job: str, monkeypatch: pytes
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(str(FOLDER / f"{job}.py"), run_name="__main__")
     assert not stopped.value.code
-    assert asked == [(JOBS[job], "my.yaml", "2024-01-01", "out", ["seed=1", "refit=true"], False)]
+    flags = {"nightly": (False, False), "prepare": (False, False), "publish": (False,)}.get(job, ())
+    assert asked == [(JOBS[job], "my.yaml", "2024-01-01", "out", ["seed=1", "refit=true"], *flags)]
 
 
 def test_the_job_that_searches_has_two_more_options(

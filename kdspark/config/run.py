@@ -93,6 +93,12 @@ class GateConfig(Strict):
         min_volume, max_volume: that the events of the night's own day are between so many times their median over the
             last `volume_nights` published nights, of which there have to be `min_volume_nights`. Logs without a clock
             have no days.
+        on_empty_day: what to do where the log has no event of the night's own day (UTC), though it had some on one of
+            the last `volume_nights` published nights, or where it has no row at all: `fail`; `keep_previous`, the night
+            ends well (code 0), and what was published stays; or `publish`, lists are made of the log as it is, which
+            must have rows. A log that ended before the first night, as logs of benchmarks do, is used as it is.
+        max_null_rise: by how much the share of missing values (null, blank, NaN) of a column in use, among the rows
+            that were read tonight, may be above its median over the last `volume_nights` published nights.
     """
 
     metric: str = "ndcg@10"
@@ -108,6 +114,8 @@ class GateConfig(Strict):
     max_volume: float = Field(4.0, ge=1)
     volume_nights: int = Field(14, ge=1)
     min_volume_nights: int = Field(3, ge=1)
+    on_empty_day: Literal["fail", "keep_previous", "publish"] = "fail"
+    max_null_rise: float = Field(0.05, ge=0, le=1)
 
 
 class LoaderConfig(Strict):

@@ -1,6 +1,6 @@
 """The night's report: one self-contained HTML file, no scripts, nothing loaded from anywhere."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import yaml
 from kdspark.report import figures
 from kdspark.report.comparison import Comparison, primary_k
 from kdspark.report.definitions import TERMS
+from kdspark.report.history import COLUMNS, Row, history_figure, history_rows
 from kdspark.report.page import render_page
 from kdspark.report.rows import Cell, columns, every_metric, model_rows, pair_rows, part_columns, part_rows
 from kdspark.report.verdict import label, verdict
@@ -20,9 +21,10 @@ def write_report(
     configuration: Mapping[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
     confidence: float | None = None,
+    history: Sequence[Row] = (),
 ) -> None:
     """Render the report into a file; arguments as for `render`."""
-    path.write_text(render(comparison, configuration, facts, confidence), encoding="utf-8")
+    path.write_text(render(comparison, configuration, facts, confidence, history), encoding="utf-8")
 
 
 def render(
@@ -30,6 +32,7 @@ def render(
     configuration: Mapping[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
     confidence: float | None = None,
+    history: Sequence[Row] = (),
 ) -> str:
     """The report as HTML; equal input gives equal bytes.
 
@@ -38,6 +41,7 @@ def render(
         configuration: the night's configuration, shown as YAML.
         facts: more about the run (versions, seed), shown beside the data set's counts.
         confidence: of the intervals, such as 0.95, named in the text.
+        history: rows of the health table, the latest last.
     """
     k = primary_k(comparison)
     main, others = f"ndcg@{k}", columns(comparison, k)
@@ -54,6 +58,9 @@ def render(
         figures=_figures(comparison),
         part_names=[f"{part.capitalize()}: {label(name)}" for part, name in part_columns(comparison, k)],
         parts=part_rows(comparison, k),
+        history=history_rows(history),
+        history_columns=COLUMNS,
+        history_figure=history_figure(history),
         everything=every_metric(comparison),
         terms=TERMS,
         facts=[(_words(name), _shown(value)) for name, value in {**comparison["dataset"], **(facts or {})}.items()],

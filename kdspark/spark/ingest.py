@@ -24,21 +24,22 @@ from pyspark.sql.types import (
 
 from kdspark import tables
 from kdspark.config import ColumnsConfig, SourceConfig
-from kdspark.errors import InputError
+from kdspark.errors import InputError, NoRowsError
 from kdspark.spark.id_types import check_ids_meet, id_problem
+from kdspark.spark.nulls import Nulls
 from kdspark.spark.quarantine import BAD_ROW, check_bad_rows, count_reasons, write_judged
 from kdspark.spark.sources import SourceFile, columns_of, list_files, quoted, read_source, require_columns
 from kdspark.spark.unreadable import reading_keys
+from kdspark.spark.values import timestamp, weight_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 FUTURE = "after the night's end"
 _NAMES = {None: "good", FUTURE: "future"}
 """What is counted under another name than its reason."""
-_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
-_YEAR_10000_US = 253_402_300_800 * 1_000_000
 _ID_KEYS = {tables.USER_ID: "user", tables.ITEM_ID: "item"}
+_WATCHED = ("user", "item", "timestamp", "weight")
 _ID_TYPES = (StringType, IntegralType, DecimalType, DateType)
 _CLOCK_TYPES = (StringType, TimestampType, TimestampNTZType, DateType)
 _NUMBER_TYPES = (StringType, NumericType)
@@ -54,6 +55,7 @@ class Ingested:
         counts: rows read, good rows, and rows by reason.
         files: what was read, to be pinned in the manifest.
         columns: of the files, with their types.
+        nulls: missing values of the columns in use, by what they are used for, in what was read tonight.
         future_from: the first timestamp at or after the night's end, or None.
     """
 
@@ -62,6 +64,7 @@ class Ingested:
     counts: dict[str, int]
     files: list[SourceFile]
     columns: dict[str, str]
+    nulls: Nulls
     future_from: int | None
 
     @property
@@ -98,7 +101,8 @@ def read_interactions(
             rows, and of the result.
 
     Raises:
-        InputError: a missing or mistyped column, unreadable file, too many bad rows, or nothing left.
+        InputError: a missing or mistyped column, unreadable file, too many bad rows.
+        NoRowsError: nothing is left.
     """
     files = list_files(spark, source) if files is None else files
     frame = read_source(spark, source, files)
@@ -113,8 +117,10 @@ def read_interactions(
             what = f"{', '.join(source.paths)}: column {getattr(columns, key)!r} (`data.columns.{key}`)"
             check_ids_meet(what, ids[name], id_types[name])
         ids = dict(id_types)
-    rows = _judged(frame, columns, ids, end_us, source, scratch)
-    by_reason = Counter({_NAMES.get(reason, reason or ""): count for reason, count in count_reasons(rows).items()})
+    watched = {key: name for key in _WATCHED if (name := getattr(columns, key)) is not None}
+    rows = _judged(frame, columns, ids, end_us, source, scratch, list(watched.values()))
+    found_by_reason, nulls = count_reasons(rows, list(watched))
+    by_reason = Counter({_NAMES.get(reason, reason or ""): count for reason, count in found_by_reason.items()})
     by_reason.update({name: count for name, count in (before or {}).items() if name != "read"})
     good, future = by_reason.pop("good", 0), by_reason.pop("future", 0)
     bad_by_reason = dict(sorted(by_reason.items()))
@@ -124,13 +130,14 @@ def read_interactions(
     check_bad_rows(rows, bad_by_reason, total, max_bad_fraction, source, named, remedy)
     if not good:
         late = f" {future:,} rows lie after the night's end." if future else ""
-        raise InputError(
+        raise NoRowsError(
             f"{', '.join(source.paths)}: the log is empty: no usable row.{late}", "Check `paths` and --date."
         )
     bad = rows.filter(F.col(tables.REASON).isNotNull() & (F.col(tables.REASON) != FUTURE))
     events = rows.filter(F.col(tables.REASON).isNull()).select(tables.USER_ID, tables.ITEM_ID, tables.TS, tables.WEIGHT)
     counts = {"read": total, "good": good, "future": future, **bad_by_reason}
-    return Ingested(events, bad.select(*BAD_ROW), counts, files, found, _future_from(rows) if future else None)
+    future_from = _future_from(rows) if future else None
+    return Ingested(events, bad.select(*BAD_ROW), counts, files, found, nulls, future_from)
 
 
 def _future_from(rows: "DataFrame") -> int | None:
@@ -175,9 +182,10 @@ def _judged(
     end_us: int,
     source: SourceConfig,
     scratch: Path,
+    watched: list[str],
 ) -> "DataFrame":
-    ts, ts_problem = _timestamp(frame, columns)
-    weight, weight_problem = _weight(columns)
+    ts, ts_problem = timestamp(frame, columns)
+    weight, weight_problem = weight_of(columns)
     problems = [
         id_problem(name, frame.schema[name].dataType, ids[id_name], key)
         for id_name, key in _ID_KEYS.items()
@@ -191,37 +199,4 @@ def _judged(
     )
     values = [quoted(getattr(columns, key)).try_cast(ids[name]).alias(name) for name, key in _ID_KEYS.items()]
     values += [ts.alias(tables.TS), weight.alias(tables.WEIGHT)]
-    return write_judged(frame, values, reason, source, scratch)
-
-
-def _timestamp(frame: "DataFrame", columns: ColumnsConfig) -> tuple["Column", "Column"]:
-    """(ts in microseconds or as the log's ordinal, what is wrong with it)."""
-    nothing = F.lit(None).cast("string")
-    if columns.timestamp is None:
-        return F.lit(None).cast("bigint"), nothing
-    column = quoted(columns.timestamp)
-    if columns.timestamp_unit == "timestamp":
-        ts = F.unix_micros(column.try_cast("timestamp"))
-        parsed, inside = ts, (ts >= 0) & (ts < _YEAR_10000_US)
-    else:
-        whole = isinstance(frame.schema[columns.timestamp].dataType, IntegralType)
-        exact = column.cast("bigint") if whole else column.try_cast("decimal(38,6)")  # null for NaN and infinity too
-        factor = _MICROSECONDS.get(columns.timestamp_unit, 1)
-        limit = 2**62 if columns.timestamp_unit == "ordinal" else _YEAR_10000_US // factor
-        least = -limit if columns.timestamp_unit == "ordinal" else 0
-        parsed, inside = exact, (exact >= least) & (exact < limit)
-        ts = F.when(inside, F.round(exact * factor).cast("bigint"))
-    problem = F.coalesce(
-        F.when(column.isNull(), "null timestamp"),
-        F.when(parsed.isNull(), f"timestamp is not of unit {columns.timestamp_unit}"),
-        F.when(~inside, "timestamp out of range"),
-    )
-    return ts, problem
-
-
-def _weight(columns: ColumnsConfig) -> tuple["Column", "Column"]:
-    if columns.weight is None:
-        return F.lit(1.0).cast("float"), F.lit(None).cast("string")
-    value = quoted(columns.weight).try_cast("double")
-    finite = value.isNotNull() & ~F.isnan(value) & (F.abs(value) < 3e38)
-    return F.when(finite, value.cast("float")), F.when(~finite, "null or non-finite weight")
+    return write_judged(frame, values, reason, source, scratch, watched=watched)

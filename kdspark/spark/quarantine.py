@@ -1,5 +1,6 @@
 """Rows that cannot be used: marked with a reason, kept as text, counted, and refused where there are too many."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from kdspark import tables
 from kdspark.config import SourceConfig
 from kdspark.errors import InputError
 from kdspark.spark.io import literal, uri
+from kdspark.spark.nulls import Nulls, mark_missing, sums_of_missing
 from kdspark.spark.sources import CORRUPT, quoted
 from kdspark.spark.unreadable import unreadable
 
@@ -29,6 +31,7 @@ def write_judged(
     source: SourceConfig,
     scratch: Path,
     all_files: bool = False,
+    watched: Sequence[str] = (),
 ) -> "DataFrame":
     """Read the files behind a frame once: every row's values and what is wrong with it, on disk.
 
@@ -38,6 +41,7 @@ def write_judged(
         reason: text, or null for a good row.
         scratch: folder for the rows; must outlive the result.
         all_files: whether good rows have a source file, too.
+        watched: columns whose missing values `count_reasons` is to count.
 
     Returns:
         (values, reason, source_file, raw_row); of good rows the last is null, and so is the last but one, if not
@@ -56,6 +60,7 @@ def write_judged(
         reason.alias(tables.REASON),
         (file if all_files else F.when(bad, file)).alias(tables.SOURCE_FILE),
         F.when(bad, text).alias(tables.RAW_ROW),  # only bad rows pay for their text, and for the name of their file
+        *mark_missing(frame, watched),
     )
     try:
         # Read back a few times and then removed: looking for repeated ids would cost more than it saves.
@@ -66,9 +71,13 @@ def write_judged(
     return frame.sparkSession.read.schema(marked.schema).parquet(literal(uri(scratch)))
 
 
-def count_reasons(rows: "DataFrame") -> dict[str | None, int]:
-    """Rows by reason; None stands for the good ones."""
-    return {row[tables.REASON]: int(row["count"]) for row in rows.groupBy(tables.REASON).count().collect()}
+def count_reasons(rows: "DataFrame", watched: Sequence[str] = ()) -> tuple[dict[str | None, int], Nulls]:
+    """Rows by reason, where None stands for the good ones, and missing values of the watched columns."""
+    sums = sums_of_missing(len(watched))
+    found = rows.groupBy(tables.REASON).agg(F.count("*").alias("n"), *sums).collect()
+    missing = {name: sum(row[f"n{place}"] for row in found) for place, name in enumerate(watched)}
+    by_reason = {row[tables.REASON]: int(row["n"]) for row in found}
+    return by_reason, {"rows": sum(by_reason.values()), "missing": missing}
 
 
 def describe(bad: dict[str, int]) -> str:

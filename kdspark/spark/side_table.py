@@ -22,9 +22,10 @@ from kdspark.config import SideTableConfig
 from kdspark.errors import InputError
 from kdspark.spark.id_types import decimal_places, id_problem
 from kdspark.spark.io import read_table, uri
+from kdspark.spark.nulls import Nulls
 from kdspark.spark.numbers import FILE, check_numbers
 from kdspark.spark.quarantine import BAD_ROW, check_bad_rows, count_reasons, describe, write_judged
-from kdspark.spark.sources import SourceFile, list_files, quoted, read_source, require_columns
+from kdspark.spark.sources import SourceFile, columns_of, list_files, quoted, read_source, require_columns
 from kdspark.spark.unreadable import reading_keys
 
 if TYPE_CHECKING:
@@ -42,12 +43,16 @@ class SideTable:
         quarantine: rows that could not be used, with the columns `BAD_ROW`.
         counts: rows read, good rows, and rows by reason.
         files: what was read, to be pinned in the manifest.
+        columns: of the files, with their types.
+        nulls: missing values of the id and of every feature.
     """
 
     rows: "DataFrame"
     quarantine: "DataFrame"
     counts: dict[str, int]
     files: list[SourceFile]
+    columns: dict[str, str]
+    nulls: Nulls
 
 
 def read_side(
@@ -79,8 +84,8 @@ def read_side(
     row = F.struct(F.lit(0).alias("v"), *[quoted(name).alias(f"v{index}") for index, name in enumerate(features)])
     values = [quoted(side.id).try_cast(id_type).alias(id_name), row.alias(_ROW)]
     problem = id_problem(side.id, frame.schema[side.id].dataType, id_type, kind)
-    judged = write_judged(frame, values, problem, side, scratch, all_files=True)
-    counts = _judge(judged, side, id_type, max_bad_fraction)
+    judged = write_judged(frame, values, problem, side, scratch, all_files=True, watched=[side.id, *features])
+    counts, nulls = _judge(judged, side, features, id_type, max_bad_fraction)
     good = judged.filter(F.col(tables.REASON).isNull())
     named = [F.col(_ROW)[f"v{index}"].alias(name) for index, name in enumerate(features)]
     check_numbers(good.select(F.col(tables.SOURCE_FILE).alias(FILE), *named), side, max_bad_fraction)
@@ -88,7 +93,7 @@ def read_side(
     good.groupBy(id_name).agg(F.max(_ROW).alias(_ROW)).write.parquet(uri(once))
     rows = read_table(spark, once).select(id_name, *named)
     bad = judged.filter(F.col(tables.REASON).isNotNull()).select(*BAD_ROW)
-    return SideTable(rows, bad, counts, files)
+    return SideTable(rows, bad, counts, files, columns_of(frame), nulls)
 
 
 def _features(frame: "DataFrame", side: SideTableConfig) -> list[str]:
@@ -101,8 +106,10 @@ def _features(frame: "DataFrame", side: SideTableConfig) -> list[str]:
     return list(dict.fromkeys(wanted.values()))
 
 
-def _judge(judged: "DataFrame", side: SideTableConfig, id_type: DataType, most: float) -> dict[str, int]:
-    by_reason = count_reasons(judged)
+def _judge(
+    judged: "DataFrame", side: SideTableConfig, features: list[str], id_type: DataType, most: float
+) -> tuple[dict[str, int], Nulls]:
+    by_reason, nulls = count_reasons(judged, [side.id, *features])
     good = by_reason.pop(None, 0)
     bad = {reason: count for reason, count in sorted(by_reason.items()) if reason is not None}
     if not good:
@@ -114,7 +121,7 @@ def _judge(judged: "DataFrame", side: SideTableConfig, id_type: DataType, most: 
     total = good + sum(bad.values())
     remedy = f"Correct {reading_keys(side, 'the export', 'the id column')}"
     check_bad_rows(judged, bad, total, most, side, f"id {side.id!r}", remedy)
-    return {"read": total, "good": good, **bad}
+    return {"read": total, "good": good, **bad}, nulls
 
 
 def _check_types(frame: "DataFrame", side: SideTableConfig, id_type: DataType) -> None:

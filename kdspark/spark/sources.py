@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from kdspark.config import SourceConfig
-from kdspark.errors import InputError
+from kdspark.errors import InputError, NoRowsError
 from kdspark.spark.changed_type import changed_type
 from kdspark.spark.io import literal
 from kdspark.spark.partitions import with_partition_columns
@@ -39,16 +39,17 @@ def list_files(spark: "SparkSession", source: SourceConfig) -> list[SourceFile]:
     """The data files behind a source's paths and globs, folders taken recursively, in order of path.
 
     Raises:
-        InputError: a path or glob matches nothing, all files are empty, or a folder holds pickled metadata.
+        NoRowsError: a path or glob matches nothing, or all files are empty.
+        InputError: a folder holds pickled metadata.
     """
     found: dict[str, SourceFile] = {}
     for pattern in source.paths:
         files = _glob(spark, pattern)
         if not files:
-            raise InputError(f"{pattern}: no such file.", "Check the path or glob under `paths`.")
+            raise NoRowsError(f"{pattern}: no such file.", "Check the path or glob under `paths`.")
         found.update({file.path: file for file in files})
     if not any(file.bytes for file in found.values()):
-        raise InputError(f"{', '.join(source.paths)}: every file is empty.", "Check that the export has run.")
+        raise NoRowsError(f"{', '.join(source.paths)}: every file is empty.", "Check that the export has run.")
     return [found[path] for path in sorted(found)]
 
 

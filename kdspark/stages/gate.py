@@ -3,7 +3,7 @@
 What it looks at is kept in the manifest of every published run, where the next nights find it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 from kdspark.config import GateConfig
 from kdspark.errors import PublishError
 from kdspark.report.comparison import POPULARITY, STUDENT, Comparison, find_model
+from kdspark.stages.health import Health
 
-Health = Mapping[str, Any]
+EMPTY = "on_empty_day"
 _WORDS = {
     "min_ratio_to_popularity": "the student's {metric} over popularity's",
     "min_ratio_to_previous": "the student's {metric} over that of last night's",
@@ -24,6 +25,8 @@ _WORDS = {
     "min_overlap_with_previous": "the share of items that were in the same user's list last night",
     "min_volume": "the number of the day's events over the usual one",
     "max_volume": "the number of the day's events over the usual one",
+    "on_empty_day": "whether the log has an event of the day",
+    "max_null_rise": "the share of missing values of {column}, over the usual one,",
 }
 
 
@@ -68,16 +71,18 @@ def checks(config: GateConfig, tonight: Health, earlier: Sequence[Health]) -> li
     """All looks at a night for which there are figures.
 
     Args:
-        tonight: `metric` and `popularity_metric`, figures of the metric `name`; `user_share`, of users with a list;
-            `cold_share`, `flat_share` and `items` (`spark.audit`); `overlap` with last night's lists; `day_events`,
-            those of the night's own day.
+        tonight: as far as it is known: `metric` and `popularity_metric`, figures of the metric `name`; `user_share`, of
+            users with a list; `cold_share`, `flat_share` and `items` (`spark.audit`); `overlap` with last night's
+            lists; `day_events`, those of the night's own day, and `empty_day`, whether there is none; `null_rates`.
         earlier: the same of the nights before, the latest first.
     """
     last: Health = earlier[0] if earlier else {}
     volumes = [volume for night in earlier[: config.volume_nights] if (volume := night.get("day_events"))]
     usual = median(volumes) if len(volumes) >= config.min_volume_nights else None
     same = last.get("name") == tonight.get("name")
-    quality, volume = tonight.get("metric"), _ratio(tonight.get("day_events"), usual)
+    empty = tonight.get("empty_day", False)  # which is another check's
+    quality, volume = tonight.get("metric"), None if empty else _ratio(tonight.get("day_events"), usual)
+    column, rise = _null_rise(tonight, earlier[: config.volume_nights])
     cold = tonight.get("cold_share")
     values = {
         "min_ratio_to_popularity": _ratio(quality, tonight.get("popularity_metric")),
@@ -90,8 +95,10 @@ def checks(config: GateConfig, tonight: Health, earlier: Sequence[Health]) -> li
         "min_overlap_with_previous": tonight.get("overlap"),
         "min_volume": volume,
         "max_volume": volume,
+        EMPTY: None if config.on_empty_day == "publish" or not volumes else float(not empty),
+        "max_null_rise": rise,
     }
-    return [_check(config, key, value) for key, value in values.items() if value is not None]
+    return [_check(config, key, value, column) for key, value in values.items() if value is not None]
 
 
 def blocked(found: Sequence[Check]) -> str | None:
@@ -114,7 +121,19 @@ def _ratio(value: float | None, other: float | None) -> float | None:
     return value / other if value is not None and other else None
 
 
-def _check(config: GateConfig, key: str, value: float) -> Check:
-    bound = float(getattr(config, key))
-    passed = value >= bound if key.startswith("min_") else value <= bound
-    return Check(key, value, bound, _WORDS[key].format(metric=config.metric), passed)
+def _null_rise(tonight: Health, earlier: Sequence[Health]) -> tuple[str, float | None]:
+    """The column whose share of missing values is most above its median, and by how much."""
+    rises = {
+        column: share - median(before)
+        for column, share in tonight.get("null_rates", {}).items()
+        if (before := [night["null_rates"][column] for night in earlier if column in night.get("null_rates", {})])
+    }
+    worst = max(rises, key=lambda column: (rises[column], column), default="")
+    return worst, rises.get(worst)
+
+
+def _check(config: GateConfig, key: str, value: float, column: str) -> Check:
+    bound = 1.0 if key == EMPTY else float(getattr(config, key))
+    at_least = key.startswith("min_") or key == EMPTY
+    words = _WORDS[key].format(metric=config.metric, column=column)
+    return Check(key, value, bound, words, value >= bound if at_least else value <= bound)

@@ -1,12 +1,14 @@
 """The files that a night reads: logs and side tables, listed before anything runs and read once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdspark import tables
-from kdspark.config import SourceConfig
+from kdspark.config import DataConfig, SourceConfig
+from kdspark.errors import EmptyDayError, NoRowsError
 from kdspark.spark.ingest import Ingested, read_interactions
 from kdspark.spark.side_table import SideTable, read_side
 from kdspark.spark.sources import SourceFile, list_files
@@ -21,8 +23,8 @@ SIDES = (("users", tables.USER_IDX, tables.USER_ID), ("items", tables.ITEM_IDX, 
 """Name of a side table, and its columns of indices and ids."""
 
 
-def _sources(night: Night) -> dict[str, SourceConfig]:
-    data = night.config.data
+def sources_of(data: DataConfig) -> dict[str, SourceConfig]:
+    """All inputs that there are: "interactions", "users", "items", "valid", "test"."""
     named = {
         "interactions": data.interactions,
         "users": data.users,
@@ -36,9 +38,24 @@ def _sources(night: Night) -> dict[str, SourceConfig]:
 def listed_files(night: Night, names: Iterable[str] | None = None) -> dict[str, list[dict[str, Any]]]:
     """The files of the named inputs ("interactions", "users", "items", "valid", "test"; None: of all), where there are
     any; as the settings of the stage prepare list them."""
-    sources = _sources(night)
+    sources = sources_of(night.config.data)
     wanted = sources if names is None else [name for name in names if name in sources]
-    return {name: [asdict(file) for file in list_files(night.spark, sources[name])] for name in wanted}
+    listed = {}
+    for name in wanted:
+        with _a_day_without(name):
+            listed[name] = [asdict(file) for file in list_files(night.spark, sources[name])]
+    return listed
+
+
+@contextmanager
+def _a_day_without(name: str) -> Iterator[None]:
+    """Nothing to read in the log is a day without one; in any other input it is a mistake."""
+    try:
+        yield
+    except NoRowsError as error:
+        if name == LOG:
+            raise EmptyDayError(error.problem, error.remedy) from error
+        raise
 
 
 def read_logs(
@@ -55,7 +72,9 @@ def read_logs(
     fresh = increment.files if increment else [SourceFile(**file) for file in files]
     logs: dict[str, Ingested] = {}
     for name, source in ((LOG, data.interactions), ("valid", data.split.valid), ("test", data.split.test)):
-        if source is not None:
+        if source is None:
+            continue
+        with _a_day_without(name):
             logs[name] = read_interactions(
                 night.spark,
                 source,

@@ -9,7 +9,9 @@ from kdspark.config import Config, load_config
 from kdspark.report.comparison import REPORT
 from kdspark.spark.full_disk import full_disks
 from kdspark.stages import assistant, baselines, evaluate, labels, prepare, publish, score, student, teacher
+from kdspark.stages.arrived import check_arrived
 from kdspark.stages.record import record_run
+from kdspark.stages.recorded import record_missed, recorded
 from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night, Stage
 from kdspark.workspace import Workspace, held, parse_date
@@ -41,18 +43,26 @@ def stages_of(config: Config) -> dict[str, Stage]:
     return {stage.name: stage for stage in stages}
 
 
-def run_verb(verb: str, config_path: str, date: str, root: str, overrides: Sequence[str], force: bool = False) -> None:
+def run_verb(
+    verb: str,
+    config_path: str,
+    date: str,
+    root: str,
+    overrides: Sequence[str],
+    force: bool = False,
+    accept_schema: bool = False,
+) -> None:
     """Run one verb of the CLI.
 
     Args:
         verb: "run" for the whole night, else the verb of its stages.
-        force: see `Night`.
+        force, accept_schema: see `Night`.
 
     Raises:
         KdsparkError: with the remedy; nothing that was published has changed.
     """
     config = load_config(config_path, overrides)
-    night = Night(config, parse_date(date), Workspace(root), lambda: start_session(config), force)
+    night = Night(config, parse_date(date), Workspace(root), lambda: start_session(config), force, accept_schema)
     if is_done(night, verb):
         return
     with full_disks(night.places), held(night.workspace.lease(night.date), f"The night of {night.date}") as lease:
@@ -68,6 +78,7 @@ def is_done(night: Night, verb: str) -> bool:
     if published is None:
         return False
     other = published.manifest.get("config") != publish.config_digest(night.config)
+    record_missed(night, published)
     log.info(
         "%-14s %s is published as run %s%s; nothing to do. `--force` makes a new run.",
         *("done", night.date, published.run_id, ", with another configuration" if other else ""),
@@ -77,19 +88,26 @@ def is_done(night: Night, verb: str) -> bool:
 
 def run_night(night: Night, verb: str = "run") -> Runner:
     """Run a verb's stages of a night and return the runner, which knows the outputs' folders."""
-    stages = stages_of(night.config)
-    runner = Runner(night, stages)
-    wanted = [name for name, stage in stages.items() if verb in ("run", stage.verb)]
+    runner = Runner(night, stages_of(night.config))
+    with recorded(runner, verb in _PUBLISHING):
+        _run_stages(runner, verb)
+    return runner
+
+
+def _run_stages(runner: Runner, verb: str) -> None:
+    night = runner.night
+    wanted = [name for name, stage in runner.stages.items() if verb in ("run", stage.verb)]
     if labels.name("train") in wanted:
         teacher.check_vectors(night.config)
     if prepare.NAME in wanted:
         runner.run([prepare.NAME])
+    if not {prepare.NAME, publish.NAME}.isdisjoint(wanted):
+        check_arrived(night, runner.manifest(prepare.NAME))
     prepare.check_lists_fit(night.config, runner.manifest(prepare.NAME))
     runner.run(name for name in wanted if name not in (prepare.NAME, publish.NAME))
     if evaluate.NAME in wanted:
         log.info("%-14s %s", "report", record_run(runner) / REPORT)
     runner.run(name for name in wanted if name == publish.NAME)
-    return runner
 
 
 def start_session(config: Config) -> "SparkSession":

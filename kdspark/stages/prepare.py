@@ -5,11 +5,9 @@ Feature tables come in two scopes: `train`, from train events alone, for everyth
 """
 
 import shutil
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
@@ -18,6 +16,7 @@ from kdspark.bridge.prepared import FEATURES_FILE, splits_of
 from kdspark.config import Config
 from kdspark.errors import ConfigError
 from kdspark.spark.arrow_files import write_from_workers
+from kdspark.spark.drift import histograms
 from kdspark.spark.examples import positions_of, sequences_of
 from kdspark.spark.features import Clock, build_items, build_users, count_items, fit_behaviour, item_counts
 from kdspark.spark.filters import can_drop, deduplicate, drop_rare, drops_rare, heavy_enough
@@ -28,9 +27,10 @@ from kdspark.spark.io import read_table, training_files, uri, write_table
 from kdspark.spark.order import by_user
 from kdspark.spark.side import Static, build_static
 from kdspark.spark.side_table import SideTable
-from kdspark.spark.sources import SourceFile, columns_of, read_source
 from kdspark.spark.split import check_split, split_events
 from kdspark.spark.user_files import laid_out
+from kdspark.stages.at_once import at_once
+from kdspark.stages.columns import check_columns, reading_columns
 from kdspark.stages.increment import LAYOUT, increment_of
 from kdspark.stages.inputs import LOG, SIDES, listed_files, read_logs, read_sides
 from kdspark.stages.previous import events_are_whole, folder_of, previous
@@ -40,7 +40,6 @@ from kdspark.workspace import Manifest, write_json
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_T = TypeVar("_T")
 NAME = "prepare"
 _EVENTS_PER_FILE = 1_000_000
 _DAY_US = 86_400 * 1_000_000
@@ -89,8 +88,12 @@ class _Builder:
         self.files: list[dict[str, Any]] = task.settings["files"][LOG]
         before = previous(task.night)
         self.previous = folder_of(task.night, before) if before else None
-        self.increment = increment_of(task.night.config, self.previous, self.files, self._columns_of, task.night.end_us)
-        if before and self.increment and not events_are_whole(task.night, before):
+        night, files, columns_of = self.night, task.settings["files"], reading_columns(self.spark)
+        self.columns = check_columns(self.data, self.previous, files, columns_of, night.accept_schema)
+        self.increment = increment_of(
+            night.config, self.previous, self.files, partial(columns_of, self.data.interactions), night.end_us
+        )
+        if before and self.increment and not events_are_whole(night, before):
             self.increment = None
         self.rows: dict[str, int] = {}
         ordinal = self.data.columns.timestamp is None or self.data.columns.timestamp_unit == "ordinal"
@@ -107,12 +110,12 @@ class _Builder:
         bad = [source.quarantine.withColumn(tables.INPUT, F.lit(name)) for name, source in read.items()]
         self._write(reduce(lambda a, b: a.unionByName(b), [*bad, *self._known("quarantine")]), "quarantine")
         rows = {side: table.rows for side, table in sides.items()}
-        _at_once(*(partial(self._write_ids, events, rows.get(side), *names) for side, *names in SIDES))
+        at_once(*(partial(self._write_ids, events, rows.get(side), *names) for side, *names in SIDES))
         splits = self._write_interactions(events, sum(log.counts["good"] for log in logs.values()))
         if can_drop(filters):
             self._write_seen(logs)
         self._write_histories()
-        statics = _at_once(*(partial(self._static, side, idx_name, rows.get(side)) for side, idx_name, _ in SIDES))
+        statics = at_once(*(partial(self._static, side, idx_name, rows.get(side)) for side, idx_name, _ in SIDES))
         static = {side: found for (side, *_), found in zip(SIDES, statics, strict=True)}
         catalogue = self._write_features(static, splits)
         files = {name: [asdict(file) for file in source.files] for name, source in read.items()}
@@ -123,7 +126,10 @@ class _Builder:
             "input": {name: source.counts for name, source in read.items()},
             "files": {**files, LOG: self.files},
             "columns": logs[LOG].columns,
-            "day_events": self._day_events(),
+            "schemas": {name: self.columns.columns.get(name) or source.columns for name, source in read.items()},
+            "nulls": {name: source.nulls for name, source in read.items()},
+            "schema_accepted": self.columns.accepted,
+            **self._day(logs[LOG].events),
             "future_from": min((ts for ts in late if ts is not None), default=None),
             "layout": LAYOUT,
         }
@@ -219,11 +225,14 @@ class _Builder:
         sequences = sequences_of(histories, self._table(f"users_{scope}"), files)
         self.rows[name] = write_from_workers(sequences, tables.ddl("examples"), self.out / name, positions.rows)
 
-    def _day_events(self) -> int | None:
-        """Events of the night's own day; None where the log has no clock."""
-        if self.clock.end_us is None:
-            return None
-        return self._table("interactions").filter(F.col(tables.TS) >= self.clock.end_us - _DAY_US).count()
+    def _day(self, read: "DataFrame") -> dict[str, Any]:
+        """How the night's own day is; `read`: events before filters."""
+        since = 0 if self.clock.end_us is None else self.clock.end_us - _DAY_US
+        log, users, items = (self._table(name) for name in ("interactions", "users_full", "items_full"))
+        timed, length = self.clock.end_us is not None, self.data.features.history_length
+        spread, events = histograms(log, users, items, since if timed else None, length)
+        empty = events == 0 and read.filter(F.col(tables.TS) >= since).isEmpty()
+        return {"day_events": events, "empty_day": empty, "histograms": spread}
 
     def _describe_features(self, static: dict[str, Static]) -> None:
         def sizes(side: Static, behavioural: int) -> dict[str, int]:
@@ -241,9 +250,6 @@ class _Builder:
             },
         }
         write_json(self.out / FEATURES_FILE, description)
-
-    def _columns_of(self, files: list[SourceFile]) -> dict[str, str]:
-        return columns_of(read_source(self.spark, self.data.interactions, files))
 
     def _item_counts(self, scope: Scope) -> "DataFrame":
         return item_counts(self._scratch(_ITEMS), splits_of(scope))
@@ -264,12 +270,6 @@ class _Builder:
     def _write(self, frame: "DataFrame", table: str, name: str | None = None) -> None:
         name = name or table
         self.rows[name] = write_table(frame, table, self.out / name)
-
-
-def _at_once(*work: Callable[[], _T]) -> list[_T]:
-    """Results of several pieces of work, each of which leaves the cluster idle between small jobs."""
-    with ThreadPoolExecutor(len(work)) as pool:
-        return [future.result() for future in [pool.submit(one) for one in work]]
 
 
 def _ids_table(id_name: str) -> str:

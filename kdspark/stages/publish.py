@@ -10,11 +10,12 @@ from pyspark.errors import PySparkException
 from kdspark import tables
 from kdspark.bridge.prepared import Prepared
 from kdspark.config import Config
-from kdspark.errors import PublishError
+from kdspark.errors import BlockedError
 from kdspark.report.comparison import COMPARISON, POPULARITY, STUDENT, Comparison
 from kdspark.spark.audit import as_rows, audit, overlap
 from kdspark.spark.io import count_rows, literal, read_table, uri
 from kdspark.stages import evaluate, gate, prepare, score
+from kdspark.stages.health import of_inputs, of_models
 from kdspark.stages.published import note_place
 from kdspark.stages.retention import remove_old
 from kdspark.stages.stage import Night, Outcome, Stage, Task
@@ -38,22 +39,25 @@ def _build(task: Task) -> Outcome:
     written = read_table(night.spark, staged)
     comparison: Comparison = read_json(task.inputs[evaluate.NAME] / COMPARISON)
     earlier = night.publication.earlier(night.date, night.config.gate.volume_nights)
+    before = [run.manifest.get("health", {}) for run in earlier]
     health = {
+        **of_inputs(prepared["rows"], prepared["facts"], before),
+        **of_models(comparison, night.config.gate.metric),
         **_health(task, as_rows(written), comparison, earlier),
-        "day_events": prepared["facts"].get("day_events"),
     }
-    found = gate.checks(night.config.gate, health, [run.manifest.get("health", {}) for run in earlier])
+    found = gate.checks(night.config.gate, health, before)
     facts = {
         **{name: health[name] for name in ("rows", "users")},
         "schema": {field.name: field.dataType.simpleString() for field in written.schema.fields},
         "model": scored["facts"],
         "config": config_digest(night.config),
-        "input": _input(prepared["facts"]["files"]),
+        "input": _input(prepared["facts"]),
+        "schema_accepted": prepared["facts"].get("schema_accepted", []),
         "evaluated_run": comparison["run_id"],
         "stages": {need: path.name for need, path in task.inputs.items()},
         "health": health,
         "gate": gate.as_facts(found),
-        "forced": _pass(night, found),
+        "forced": _pass(night, found, health),
     }
     files = scored["files"]
     of_table = f"{score.TABLE}/"
@@ -105,27 +109,33 @@ def _lists_of(night: Night, run: Published) -> "DataFrame | None":
         return None
 
 
-def _pass(night: Night, found: list[gate.Check]) -> list[str]:
+def _pass(night: Night, found: list[gate.Check], health: dict[str, Any]) -> list[str]:
     """What the gate has against the night, which is overruled; empty where it has nothing.
 
     Raises:
-        PublishError: the night is blocked, and nobody has forced it.
+        BlockedError: the night is blocked, and nobody has forced it.
     """
     reasons = gate.blocked(found)
     if reasons is None:
         return []
     if not night.force:
-        raise PublishError(
+        raise BlockedError(
             f"The night is blocked: {reasons}. Nothing was published.",
             "Look at the report for the reason; publish with `--force`, which is recorded, only if you accept this.",
+            health,
         )
     log.warning("%-14s forced: %s", NAME, reasons)
     return [reasons]
 
 
-def _input(files: dict[str, list[Any]]) -> dict[str, Any]:
-    """How many files of each input were read, and a digest of their list, which stage prepare's manifest holds."""
-    return {name: {"files": len(found), "sha256": digest_of(found)} for name, found in files.items()}
+def _input(facts: dict[str, Any]) -> dict[str, Any]:
+    """How many files of each input were read, a digest of their list, which stage prepare's manifest holds, and the
+    columns of the newest."""
+    columns = facts.get("schemas", {})
+    return {
+        name: {"files": len(found), "sha256": digest_of(found), "columns": columns.get(name)}
+        for name, found in facts["files"].items()
+    }
 
 
 def _run_id(task: Task) -> str:

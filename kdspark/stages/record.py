@@ -7,6 +7,9 @@ from kdspark.report.html import write_report
 from kdspark.stages import evaluate, student
 from kdspark.stages.runner import Runner, versions
 from kdspark.workspace import Manifest, read_json, write_json
+from kdspark.workspace.health import read_rows
+
+_NIGHTS = 90  # in the report
 
 
 def record_run(runner: Runner) -> Path:
@@ -26,7 +29,8 @@ def record_run(runner: Runner) -> Path:
     facts = {"seed": night.config.seed, "seconds": round(sum(seconds.values()), 1), **started, **versions()}
     write_json(folder / "run.json", {"stages": stages, "seconds": seconds, "config": configuration, "facts": facts})
     write_json(folder / COMPARISON, comparison)
-    write_report(folder / REPORT, comparison, configuration, facts, night.config.evaluation.confidence)
+    history = read_rows(night.workspace.root, _NIGHTS)
+    write_report(folder / REPORT, comparison, configuration, facts, night.config.evaluation.confidence, history)
     write_json(folder.parent / "newest.json", {"run_id": comparison["run_id"]})
     return folder
 

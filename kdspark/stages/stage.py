@@ -25,6 +25,7 @@ class Night:
 
     Attributes:
         force: publish once more what is published already, and what the gate blocks; both are recorded.
+        accept_schema: let columns of the inputs have other types than last night; recorded.
         lease: by which this run alone works on the date; None where nobody else can.
     """
 
@@ -33,6 +34,7 @@ class Night:
     workspace: Workspace
     start_session: Callable[[], "SparkSession"]
     force: bool = False
+    accept_schema: bool = False
     lease: Lease | None = None
 
     @cached_property

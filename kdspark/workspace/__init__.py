@@ -3,7 +3,10 @@
 ROOT/stages/<stage>/<key>/         a finished stage: its tables or models, and manifest.json, written last.
                                    The key is a digest of inputs, configuration, seed and version, so a stage
                                    with unchanged inputs finds its own output again.
-ROOT/runs/<date>/<run_id>/         one night: run.json (stage -> folder), comparison.json, report.html
+ROOT/runs/<date>/<run_id>/         one night: run.json (stage -> folder), comparison.json, report.html,
+                                   metrics.prom
+ROOT/health/                       a table with a row per run, kept for good
+ROOT/metrics.prom                  figures of the run that ended last, for Prometheus
 ROOT/published/<date>/<run_id>/    recommendations/ and manifest.json; never changed once visible
 ROOT/search/<name>-<digest>/       one search: journal.log (its trials), search.json, report.html, best.yaml,
                                    and the stages of its latest trials

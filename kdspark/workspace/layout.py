@@ -19,7 +19,7 @@ from kdspark.workspace.paths import RUN_ID, inside, is_inside, links_in
 
 log = logging.getLogger("kdspark")
 
-_WRITTEN = ("checkpoints", "runs", "published", "leases")  # folders of files that are replaced
+_WRITTEN = ("checkpoints", "runs", "published", "leases", "health")  # folders of files that are replaced
 _OWN = (*_WRITTEN, "stages", "search", "latest.json", "publish.json")
 
 

@@ -19,8 +19,11 @@ GOOD: dict[str, Any] = {
     "items": 100,
     "overlap": 0.4,
     "day_events": 1000,
+    "empty_day": False,
+    "null_rates": {"interactions.user": 0.01, "items.brand": 0.2},
 }
 KEYS = {name for name in GateConfig.model_fields if name[:4] in ("min_", "max_")} - {"min_volume_nights"}
+KEYS |= {"on_empty_day"}
 
 
 def reasons(tonight: dict[str, Any], earlier: list[dict[str, Any]], **bounds: Any) -> str | None:
@@ -53,6 +56,11 @@ def test_a_first_night_is_judged_by_itself() -> None:
         ({"overlap": 0.0}, r"in the same user's list last night is 0, below 0\.01"),
         ({"day_events": 400}, r"day's events over the usual one is 0\.4, below 0\.5 \(`gate\.min_volume`\)"),
         ({"day_events": 5000}, r"is 5, above 4 \(`gate\.max_volume`\)"),
+        (
+            {"null_rates": {"interactions.user": 0.03, "items.brand": 0.3, "items.new": 0.9}},
+            r"missing values of items\.brand, over the usual one, is 0\.1, above 0\.05 \(`gate\.max_null_rise`\)",
+        ),
+        ({"day_events": 0, "empty_day": True}, r"^whether the log has an event of the day is 0, below 1 \(`gate\.on"),
     ],
 )
 def test_each_bound_blocks(changes: dict[str, Any], words: str) -> None:
@@ -67,6 +75,25 @@ def test_volume_is_against_the_median_of_enough_nights() -> None:
     assert "0.4" in (reasons({"day_events": 400}, nights) or "")
     assert reasons({"day_events": None}, nights) is None
     assert reasons({"day_events": 400}, [{"day_events": 1000}], min_volume_nights=1, volume_nights=1) is not None
+
+
+def test_an_empty_day_is_none_only_where_days_had_events() -> None:
+    empty: dict[str, Any] = {"day_events": 0, "empty_day": True}
+    assert reasons(empty, []) is None
+    assert reasons(empty, [{**GOOD, **empty}] * 3) is None
+    assert reasons(empty, [{**GOOD, **empty}, GOOD]) is not None
+    assert reasons(empty, [GOOD] * 3, on_empty_day="publish") is None
+    filtered = reasons({"day_events": 0}, [GOOD] * 3)  # it had some, which filters left out
+    assert filtered is not None
+    assert "min_volume" in filtered
+
+
+def test_missing_values_are_against_the_median() -> None:
+    nights = [{**GOOD, "null_rates": {"items.brand": share}} for share in (0.9, 0.2, 0.2)]
+    assert reasons({"null_rates": {"items.brand": 0.3}}, nights) is not None
+    assert reasons({"null_rates": {"items.brand": 0.24}}, nights) is None
+    assert reasons({"null_rates": {"items.brand": 0.3}}, nights, max_null_rise=0.2) is None
+    assert reasons({"null_rates": {"items.brand": 0.3}}, nights, volume_nights=1) is None
 
 
 def test_a_share_of_cold_users_can_be_bounded() -> None:
