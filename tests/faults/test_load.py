@@ -93,7 +93,9 @@ def test_fault_33_a_bounded_driver(tmp_path: Path, gold: Rows) -> None:
 
 @pytest.mark.parametrize("cpus", [1, 2])
 def test_fault_34_threads_in_workers_are_the_tasks_cpus(cpus: int) -> None:
-    found = _measured("threads", cpus, OMP_NUM_THREADS="7")
+    """Spark itself says so by OMP_NUM_THREADS, unless the operator has said otherwise, as here."""
+    told = "--conf spark.executorEnv.OMP_NUM_THREADS=7 pyspark-shell"
+    found = _measured("threads", cpus, PYSPARK_SUBMIT_ARGS=told)
     assert found == {"torch": [cpus], "tasks": 4}
 
 
