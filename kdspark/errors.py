@@ -49,7 +49,7 @@ class EmptyDayError(InputError):
 
 
 class StageError(KdsparkError):
-    """A stage cannot run, because an earlier one is missing or its output is damaged."""
+    """A stage cannot run: an earlier one is missing or its output damaged, or Spark's workers died."""
 
     exit_code = 4
 

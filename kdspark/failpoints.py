@@ -5,11 +5,13 @@ Without KDSPARK_FAILPOINTS in the environment a place costs one look at it and d
     KDSPARK_FAILPOINTS="score.built=kill; publish.pointer=sleep:5; labels.task=kill@0"
 
 the process that comes to a place kills itself with SIGKILL, as a machine does that is switched off; `raise` raises
-`FailpointError`, which is no KdsparkError, and so a crash; `sleep` waits. `@n`: in a task's n-th attempt alone.
+`FailpointError`, which is no KdsparkError, and so a crash; `sleep` waits. `@n`: in a task's n-th attempt alone. Before
+that it says so on stderr; a worker's is its executor's.
 """
 
 import os
 import signal
+import sys
 import time
 
 VARIABLE = "KDSPARK_FAILPOINTS"
@@ -37,6 +39,7 @@ def reached(place: str, attempt: int = 0) -> None:
         name, _, action = entry.strip().partition("=")
         action, _, only = action.partition("@")
         if name == place and (not only or int(only) == attempt):
+            print(f"failpoint {entry.strip()}", file=sys.stderr, flush=True)
             _act(place, *action.partition(":")[::2])
 
 

@@ -40,7 +40,7 @@ def expected_within(seconds: float) -> Iterator[None]:
     if not _armed.is_set():
         yield
         return
-    faulthandler.dump_traceback_later(seconds + GRACE_S, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(seconds + GRACE_S, exit=True, file=sys.__stderr__ or 2)
     try:
         yield
     finally:

@@ -1,6 +1,10 @@
-"""One Spark session for all tests, started when the first test asks for it; no test fails for being slow."""
+"""One Spark session for all tests, started when the first test asks for it; no test fails for being slow.
+
+KDSPARK_TEST_SETTINGS="key=value key=value" adds Spark settings to it, such as those of fault 33.
+"""
 
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -38,6 +42,7 @@ def logger_as_it_was() -> Iterator[None]:
 def spark() -> Iterator[SparkSession]:
     """Two threads, and task retries as on a cluster."""
     logging.getLogger("py4j").setLevel(logging.ERROR)
-    session = build_session(SparkConfig(master="local[2,4]", settings=_SETTINGS), "kdspark tests")
+    more = dict(setting.split("=", 1) for setting in os.environ.get("KDSPARK_TEST_SETTINGS", "").split())
+    session = build_session(SparkConfig(master="local[2,4]", settings={**_SETTINGS, **more}), "kdspark tests")
     yield session
     session.stop()

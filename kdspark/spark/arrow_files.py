@@ -1,10 +1,12 @@
 """Writing a table from the Python workers: each task writes its Parquet files itself, with Arrow.
 
 For many or wide rows that the workers make: their way through the JVM and its Parquet writer takes several times as
-long. Tasks write under hidden names of their own, and the driver gives the files of those that Spark counted as done
-their names. So what a failed, repeated or speculative attempt has left is never part of the table.
+long. Attempts write files of their own into a hidden folder. The driver moves those of the attempts that Spark counted
+as done to their names in the table, and removes the folder. So what a failed, repeated or speculative attempt has left
+is never part of the table, and one that is still at work has no place left to write to.
 """
 
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -30,6 +32,8 @@ Batches = Iterable[pa.RecordBatch]
 
 _GROUP_BYTES = 8 << 20  # as it is in memory: about as many rows as in 2 MiB of encoded ones, see `io`
 _BYTES = 4  # of an item, code or number
+_ATTEMPTS = ".attempts"
+_SHARE = "Give a --root that all nodes share under the same path."
 
 
 @dataclass(frozen=True)
@@ -66,35 +70,34 @@ def write_from_workers(
         Number of rows.
 
     Raises:
-        StageError: the driver does not see what the executors wrote.
+        StageError: driver and executors do not see the same folder.
     """
     spark = frame.sparkSession
     columns = to_arrow_schema(spark.createDataFrame([], schema).schema)  # type: ignore[type-var]
-    place = str(folder.absolute())
+    attempts = (folder / _ATTEMPTS).absolute()
 
     def write(batches: Batches) -> Iterator[pa.RecordBatch]:
         keep_zip_directories()
         context = TaskContext.get()
         assert context is not None
-        reached(f"{folder.name}.task", context.attemptNumber())
-        attempt = f".{context.partitionId():05d}-{uuid.uuid4().hex}"  # of this attempt alone
-        for piece, rows in enumerate(_write(make(batches), columns, Path(place, attempt), layout)):
-            found = {"part": [context.partitionId()], "piece": [piece], "name": [_piece(attempt, piece)], "n": [rows]}
+        part, tried = context.partitionId(), context.attemptNumber()
+        reached(f"{folder.name}.task", tried)
+        reached(f"{folder.name}.task-{part}", tried)
+        attempt = f".{part:05d}-{uuid.uuid4().hex}"  # of this attempt alone
+        for piece, rows in enumerate(_write(make(batches), columns, attempts / attempt, layout)):
+            found = {"part": [part], "piece": [piece], "name": [_piece(attempt, piece)], "n": [rows]}
             yield pa.RecordBatch.from_pydict(found)
+        reached(f"{folder.name}.written-{part}", tried)
 
-    folder.mkdir(parents=True)
+    attempts.mkdir(parents=True)
     # a row per file
     files = frame.mapInArrow(write, "part BIGINT, piece BIGINT, name STRING, n BIGINT").collect()
     try:
         for part, piece, name, _ in files:
-            (folder / name).rename(folder / f"{_piece(f'part-{part:05d}', piece)}.parquet")
+            (attempts / name).rename(folder / f"{_piece(f'part-{part:05d}', piece)}.parquet")
     except FileNotFoundError as error:
-        raise StageError(
-            f"{folder}: the driver does not see what the executors wrote.",
-            "Give a --root that all nodes share under the same path.",
-        ) from error
-    for left in folder.glob(".*"):
-        left.unlink(missing_ok=True)
+        raise StageError(f"{folder}: the driver does not see what the executors wrote.", _SHARE) from error
+    shutil.rmtree(attempts.rename(folder / f"{_ATTEMPTS}-done"), ignore_errors=True)  # late ones do not find it
     if not files:
         pq.write_table(columns.empty_table(), folder / "part-00000.parquet")
     return sum(n for *_, n in files)
@@ -102,7 +105,8 @@ def write_from_workers(
 
 def _write(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path, layout: FileLayout) -> Iterator[int]:
     """One file after the other; gives the rows of each that is complete. None where there are no rows."""
-    path.parent.mkdir(parents=True, exist_ok=True)  # a folder that is not shared is found out by the driver
+    if not path.parent.is_dir():  # not shared; or the driver has done with it: what it has moved has one owner
+        raise StageError(f"{path.parent.parent}: an executor does not see the driver's folder.", _SHARE)
     most = layout.rows_per_file or 1 << 62
     piece, rows = 0, 0
     with ExitStack() as open_file:

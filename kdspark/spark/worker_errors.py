@@ -1,7 +1,8 @@
-"""kdspark's own errors on their way out of a Python worker, which Spark sends home as the text of a traceback.
+"""What failed in a Python worker, as the error that it is to the user.
 
-Queries and writes raise pyspark's PythonException with that text in it; RDDs, and whatever wraps the failure once more,
-a Py4JJavaError, where the text is the message of the innermost Java cause.
+kdspark's own errors Spark sends home as the text of a traceback. Queries and writes raise pyspark's PythonException
+with that text in it; RDDs, and whatever wraps the failure once more, a Py4JJavaError, where the text is the message of
+the innermost Java cause. A worker or executor that died has no traceback: there, the messages of the causes tell.
 """
 
 from collections.abc import Iterator
@@ -9,13 +10,20 @@ from contextlib import contextmanager
 from itertools import dropwhile
 
 from py4j.protocol import Py4JJavaError
+from pyspark import SparkContext
 from pyspark.errors import PythonException
 
 from kdspark import errors
-from kdspark.errors import KdsparkError
+from kdspark.errors import KdsparkError, StageError
 
 _TRACEBACK = "Traceback (most recent call last):\n"
 _JVM = "\n\nJVM stacktrace:\n"
+_LIMIT = "spark.executor.pyspark.memory"
+_NO_MEMORY = (  # how Python, numpy, Arrow, torch, threads and libraries that are loaded say so
+    *("MemoryError", "not enough memory", "can't allocate memory", "Cannot allocate memory", "Unable to allocate"),
+    *("can't start new thread", "Resource temporarily unavailable", "failed to map segment"),
+)
+_DIED = {"Python worker exited unexpectedly": "a Python worker", "ExecutorLostFailure": "an executor"}
 _KINDS = {
     f"{errors.__name__}.{name}": kind
     for name, kind in vars(errors).items()
@@ -24,12 +32,19 @@ _KINDS = {
 
 
 @contextmanager
-def worker_errors() -> Iterator[None]:
-    """Raise a KdsparkError that failed a worker's task as itself; all other exceptions stay what they are."""
+def worker_errors(doing: str = "Spark") -> Iterator[None]:
+    """Raise a KdsparkError that failed a worker's task as itself; bugs stay what they are.
+
+    Args:
+        doing: what the workers are at, in the words of an error.
+
+    Raises:
+        StageError: workers or executors died in every attempt of a task, or may not take the memory that they need.
+    """
     try:
         yield
     except (PythonException, Py4JJavaError) as error:
-        found = raised_in_worker(error)
+        found = raised_in_worker(error) or _out_of_memory(doing, error) or _died(doing, error)
         if found is None:
             raise
         raise found from error
@@ -37,17 +52,61 @@ def worker_errors() -> Iterator[None]:
 
 def raised_in_worker(error: PythonException | Py4JJavaError) -> KdsparkError | None:
     """The KdsparkError that a worker raised, its remedy within `problem`; None if it raised anything else."""
-    last = _text(error).rpartition(_TRACEBACK)[2]  # before it stand the exceptions that it was raised from
-    lines = dropwhile(lambda line: line.startswith(" "), last.strip("\n").splitlines())  # the stack is indented
-    name, _, message = "\n".join(lines).strip().partition(": ")
+    name, _, message = _last_words(error).partition(": ")
     kind = _KINDS.get(name)
     return kind(message, "") if kind else None
 
 
+def _out_of_memory(doing: str, error: PythonException | Py4JJavaError) -> StageError | None:
+    said = _last_words(error)
+    if not any(words in said for words in _NO_MEMORY):
+        return None
+    limit = _limit()
+    problem = f"{doing}: a Python worker could not get the memory that it needs ({' '.join(said.split())[:200]})."
+    if limit:
+        return StageError(problem, f"Raise {_LIMIT}, which is {limit}, and run the same command again.")
+    return StageError(problem, _remedy())
+
+
+def _died(doing: str, error: PythonException | Py4JJavaError) -> StageError | None:
+    said = "\n".join(_messages(error))
+    for words, what in _DIED.items():
+        if words in said:
+            return StageError(f"{doing}: {what} died in every attempt of a task ({words}).", _remedy())
+    return None
+
+
+def _remedy() -> str:
+    limit = _limit()
+    capped = f"; or raise {_LIMIT}, which is {limit}" if limit else ""
+    return (
+        "Most often there is no memory left: raise spark.executor.memoryOverhead, or let fewer tasks run at once"
+        f"{capped}; then run the same command again."
+    )
+
+
+def _limit() -> str:
+    context = SparkContext._active_spark_context
+    return "" if context is None else str(context.getConf().get(_LIMIT, ""))
+
+
+def _last_words(error: PythonException | Py4JJavaError) -> str:
+    """The exception at the end of the traceback, as Python prints it."""
+    last = _text(error).rpartition(_TRACEBACK)[2]  # before it stand the exceptions that it was raised from
+    lines = dropwhile(lambda line: line.startswith(" "), last.strip("\n").splitlines())  # the stack is indented
+    return "\n".join(lines).strip()
+
+
 def _text(error: PythonException | Py4JJavaError) -> str:
+    return str(error).partition(_JVM)[0] if isinstance(error, PythonException) else _messages(error)[-1]
+
+
+def _messages(error: PythonException | Py4JJavaError) -> list[str]:
+    """Of a Java error and its causes, from the outermost on."""
     if isinstance(error, PythonException):
-        return str(error).partition(_JVM)[0]
-    cause = error.java_exception
-    while cause.getCause() is not None:
+        return [str(error)]
+    found, cause = [], error.java_exception
+    while cause is not None:
+        found.append(str(cause.getMessage()))
         cause = cause.getCause()
-    return str(cause.getMessage())
+    return found

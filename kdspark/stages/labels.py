@@ -102,7 +102,9 @@ def _with_earlier(task: Task, scope: Scope, examples: "DataFrame") -> "DataFrame
         return examples
     events = read_table(night.spark, prepared / "interactions").filter(F.col(tables.SPLIT).isin(splits_of(scope)))
     users = read_table(night.spark, prepared / f"users_{scope}")
-    return with_earlier(examples, events, users, min(_history_lengths(night)), night.config.data.examples.kind)
+    data = night.config.data
+    latest = _kept_length(task, scope) if data.filters.repeats == "all" else None
+    return with_earlier(examples, events, users, min(_history_lengths(night)), data.examples.kind, latest)
 
 
 def _kept_length(task: Task, scope: Scope) -> int:

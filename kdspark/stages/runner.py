@@ -107,7 +107,7 @@ class Runner:
         started = time.monotonic()
         with workspace.staging(stage.name, key) as out, full_disks(self.night.places):
             checkpoints = workspace.checkpoints(stage.name, key)
-            with worker_errors():
+            with worker_errors(f"Stage {stage.name}"):
                 settings = self._settings_of(stage.name)
                 outcome = stage.build(Task(self.night, stage.name, key, settings, out, inputs, checkpoints))
             reached(f"{stage.name}.built")

@@ -55,6 +55,10 @@ class FaultyNight:
         self.config = folder / "night.yaml"
         self.config.write_text(yaml.safe_dump({**config, **changes}))
 
+    def environment(self, fail: str) -> dict[str, str]:
+        """Of the process; with the places at which it fails."""
+        return {**os.environ, VARIABLE: fail}
+
     def start(self, *more: str, verb: str = "run", date: str = DATE, fail: str = "") -> "subprocess.Popen[bytes]":
         """Start a verb; its output goes to a file of its own."""
         command = [sys.executable, "-c", self.main, verb, "--config", str(self.config), "--date", date]
@@ -62,7 +66,7 @@ class FaultyNight:
         with self.log.open("wb") as log:
             return subprocess.Popen(
                 [*command, "--root", str(self.root), *more],
-                env={**os.environ, VARIABLE: fail},
+                env=self.environment(fail),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -2,18 +2,20 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyspark
 
 SPARK_HOME = Path(pyspark.__file__).parent
+REPOSITORY = Path(__file__).parents[2]
 _DEADLINE = 90.0
 
 
@@ -28,20 +30,30 @@ def environment(folder: Path) -> dict[str, str]:
         "SPARK_WORKER_DIR": str(folder / "work"),
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
         "TZ": "UTC",
     }
 
 
 @contextmanager
-def standalone_cluster(folder: Path, workers: int = 2, memory: str = "2G") -> Iterator[str]:
-    """Start a master and its workers with one core each; yields the master's URL once all workers are registered."""
+def standalone_cluster(
+    folder: Path, hosts: Sequence[str] = ("127.0.0.1", "127.0.0.1"), memory: str = "2G"
+) -> Iterator[str]:
+    """Start a master and its workers with one core each; yields the master's URL once all workers are registered.
+
+    Args:
+        folder: of logs, and of the workers' scratch space.
+        hosts: what each worker calls this machine. Spark tries a slow task again on another host alone, which is one
+            of another name.
+        memory: of a worker.
+    """
     port, web = free_port(), free_port()
     url = f"spark://127.0.0.1:{port}"
     master = "org.apache.spark.deploy.master.Master"
     worker = "org.apache.spark.deploy.worker.Worker"
     commands = [[master, "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(web)]]
-    for _ in range(workers):
-        arguments = ["--host", "127.0.0.1", "--webui-port", str(free_port()), "-c", "1", "-m", memory, url]
+    for host in hosts:
+        arguments = ["--host", host, "--webui-port", str(free_port()), "-c", "1", "-m", memory, url]
         commands.append([worker, *arguments])
     folder.mkdir(parents=True, exist_ok=True)
     running: list[subprocess.Popen[bytes]] = []
@@ -49,10 +61,12 @@ def standalone_cluster(folder: Path, workers: int = 2, memory: str = "2G") -> It
     try:
         for command in commands:
             spark_class = [str(SPARK_HOME / "bin" / "spark-class"), *command]
-            running.append(subprocess.Popen(spark_class, env=environment(folder), stdout=log, stderr=log))
+            running.append(
+                subprocess.Popen(spark_class, env=environment(folder), stdout=log, stderr=log, start_new_session=True)
+            )
             if len(running) == 1:
                 _wait_for(lambda: _answers(port), "the master's port", folder)
-        _wait_for(lambda: _registered(web) == workers, f"{workers} registered workers", folder)
+        _wait_for(lambda: _registered(web) == len(hosts), f"{len(hosts)} registered workers", folder)
         yield url
     finally:
         for process in reversed(running):
@@ -63,6 +77,8 @@ def standalone_cluster(folder: Path, workers: int = 2, memory: str = "2G") -> It
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # executors that a worker left
         log.close()
 
 

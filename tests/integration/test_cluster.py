@@ -11,12 +11,11 @@ import pytest
 from pyspark.sql import SparkSession
 
 from kdspark.stages.results import latest_table
-from tests.integration.cluster import standalone_cluster, submit
+from tests.integration.cluster import REPOSITORY, standalone_cluster, submit
 from tests.integration.nights import DATE, small_config, small_log, write_config
 from tests.integration.test_night import night
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(1200)]  # two whole nights
-REPOSITORY = Path(__file__).parents[2]
 
 
 def recommendations(root: Path) -> pd.DataFrame:

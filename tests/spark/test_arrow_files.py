@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from kdspark import tables
 from kdspark.errors import StageError
 from kdspark.spark import arrow_files
-from kdspark.spark.arrow_files import write_from_workers
+from kdspark.spark.arrow_files import FileLayout, write_from_workers
 from kdspark.spark.io import count_rows, read_table
 
 LENGTH = 50
@@ -82,6 +82,28 @@ def test_what_a_failed_attempt_left_is_no_part_of_the_table(spark: SparkSession,
     frame = spark.range(0, 2, 1, 2)
     assert write_from_workers(frame, SCHEMA, tmp_path / "out", fails_once) == 2000 == count_rows(tmp_path / "out")
     assert sorted(digests(tmp_path / "out")) == ["part-00000.parquet", "part-00001.parquet"]
+
+
+def test_an_attempt_that_comes_late_leaves_nothing(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that Spark has given up may begin to write, or go on, when the table is there."""
+    folder, late = tmp_path / "out", []
+    schema = rows_of([0]).schema
+
+    def rename(path: Path, target: Path) -> Path:
+        if path.name == arrow_files._ATTEMPTS:  # the driver is about to be done
+            late.append(pq.ParquetWriter(path / ".00000-of-a-loser", schema))
+        return original(path, target)
+
+    original = Path.rename
+    monkeypatch.setattr(Path, "rename", rename)
+    write_from_workers(spark.range(0, 2, 1, 2), SCHEMA, folder, make)
+    late[0].write_batch(rows_of(range(10)))
+    late[0].close()
+    with pytest.raises(StageError, match="does not see"):
+        list(arrow_files._write(make([]), schema, folder / arrow_files._ATTEMPTS / ".00000-another", FileLayout()))
+    assert sorted(digests(folder)) == ["part-00000.parquet", "part-00001.parquet"]
 
 
 def test_a_folder_that_is_not_shared(spark: SparkSession, tmp_path: Path) -> None:

@@ -1,15 +1,24 @@
-"""A KdsparkError raised in a real worker comes out as itself, whatever Spark was doing; a bug keeps its trace."""
+"""A KdsparkError raised in a real worker comes out as itself, whatever Spark was doing; a bug keeps its trace.
 
+What killed a worker, or kept memory from it, is one line with a remedy.
+"""
+
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
+import torch
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PythonException
 from pyspark.sql import DataFrame, SparkSession
 
-from kdspark.errors import InputError, ModelError
+from kdspark.errors import InputError, ModelError, StageError
+from kdspark.spark import worker_errors as module
 from kdspark.spark.io import write_table
 from kdspark.spark.worker_errors import worker_errors
 
@@ -92,3 +101,36 @@ def test_errors_outside_of_workers_pass(spark: SparkSession) -> None:
         spark.sparkContext._jvm.java.util.ArrayList().get(1)
     with pytest.raises(KeyError), worker_errors():
         raise KeyError("x")
+
+
+@pytest.mark.parametrize("action", ["collect", "write", "rdd"])
+def test_a_worker_that_is_killed_whenever_it_tries(spark: SparkSession, tmp_path: Path, action: str) -> None:
+    def kill() -> Exception:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return ZeroDivisionError()
+
+    words = r"^Stage score: a Python worker died in every attempt of a task .* spark\.executor\.memoryOverhead"
+    with pytest.raises(StageError, match=words), worker_errors("Stage score"):
+        ACTIONS[action](failing(spark, kill), tmp_path)
+
+
+TOO_MUCH = 1 << 50  # bytes: more than any address space has
+ALLOCATED = {
+    "python": lambda: bytearray(TOO_MUCH),
+    "numpy": lambda: np.empty(TOO_MUCH, np.int8),
+    "arrow": lambda: pa.allocate_buffer(TOO_MUCH),
+    "torch": lambda: torch.empty(TOO_MUCH, dtype=torch.int8),
+}
+
+
+@pytest.mark.parametrize("library", sorted(ALLOCATED))
+def test_memory_that_a_worker_does_not_get(spark: SparkSession, monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    def allocate() -> Exception:
+        ALLOCATED[library]()
+        return ZeroDivisionError()
+
+    monkeypatch.setattr(module, "_limit", lambda: "600m")
+    words = r"^Stage score: a Python worker could not get the memory .* spark\.executor\.pyspark\.memory, which is 600m"
+    with pytest.raises(StageError, match=words) as raised, worker_errors("Stage score"):
+        failing(spark, allocate).collect()
+    assert "\n" not in str(raised.value)
