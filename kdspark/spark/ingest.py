@@ -7,6 +7,7 @@ from there, so files that arrive meanwhile change nothing.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,19 +26,19 @@ from pyspark.sql.types import (
 from kdspark import tables
 from kdspark.config import ColumnsConfig, SourceConfig
 from kdspark.errors import InputError
+from kdspark.spark.event_values import timestamp_of, weight_of
 from kdspark.spark.id_types import check_ids_meet, id_problem
 from kdspark.spark.quarantine import BAD_ROW, check_bad_rows, count_reasons, write_judged
 from kdspark.spark.sources import SourceFile, columns_of, list_files, quoted, read_source, require_columns
 from kdspark.spark.unreadable import reading_keys
+from kdspark.spark.withheld import LEFT_OUT, Withheld
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 FUTURE = "after the night's end"
 _NAMES = {None: "good", FUTURE: "future"}
 """What is counted under another name than its reason."""
-_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
-_YEAR_10000_US = 253_402_300_800 * 1_000_000
 _ID_KEYS = {tables.USER_ID: "user", tables.ITEM_ID: "item"}
 _ID_TYPES = (StringType, IntegralType, DecimalType, DateType)
 _CLOCK_TYPES = (StringType, TimestampType, TimestampNTZType, DateType)
@@ -55,6 +56,7 @@ class Ingested:
         files: what was read, to be pinned in the manifest.
         columns: of the files, with their types.
         future_from: the first timestamp at or after the night's end, or None.
+        id_types: USER_ID and ITEM_ID -> their type in the log; users that have pseudonyms have text in `events`.
     """
 
     events: "DataFrame"
@@ -63,11 +65,7 @@ class Ingested:
     files: list[SourceFile]
     columns: dict[str, str]
     future_from: int | None
-
-    @property
-    def id_types(self) -> dict[str, DataType]:
-        """USER_ID and ITEM_ID -> their type."""
-        return {name: self.events.schema[name].dataType for name in _ID_KEYS}
+    id_types: dict[str, DataType]
 
 
 def read_interactions(
@@ -81,6 +79,7 @@ def read_interactions(
     id_types: Mapping[str, DataType] | None = None,
     files: list[SourceFile] | None = None,
     before: Mapping[str, int] | None = None,
+    withheld: Withheld | None = None,
 ) -> Ingested:
     """Read, normalise and judge every row of an interaction log.
 
@@ -96,6 +95,7 @@ def read_interactions(
         files: of the source, those to read; None: all.
         before: `Ingested.counts` of its other files, which were read another night; they are part of the share of bad
             rows, and of the result.
+        withheld: what is left out; it is counted, and is no bad row.
 
     Raises:
         InputError: a missing or mistyped column, unreadable file, too many bad rows, or nothing left.
@@ -113,12 +113,13 @@ def read_interactions(
             what = f"{', '.join(source.paths)}: column {getattr(columns, key)!r} (`data.columns.{key}`)"
             check_ids_meet(what, ids[name], id_types[name])
         ids = dict(id_types)
-    rows = _judged(frame, columns, ids, end_us, source, scratch)
+    rows = _judged(frame, columns, ids, end_us, source, scratch, withheld)
     by_reason = Counter({_NAMES.get(reason, reason or ""): count for reason, count in count_reasons(rows).items()})
     by_reason.update({name: count for name, count in (before or {}).items() if name != "read"})
     good, future = by_reason.pop("good", 0), by_reason.pop("future", 0)
+    left_out = {name: by_reason.pop(name) for name in LEFT_OUT if name in by_reason}
     bad_by_reason = dict(sorted(by_reason.items()))
-    total = good + future + sum(bad_by_reason.values())
+    total = good + future + sum(left_out.values()) + sum(bad_by_reason.values())
     named = f"user {columns.user!r}, item {columns.item!r}, timestamp {columns.timestamp!r}"
     remedy = f"Correct {reading_keys(source, 'the export', 'the columns', '`timestamp_unit`')}"
     check_bad_rows(rows, bad_by_reason, total, max_bad_fraction, source, named, remedy)
@@ -127,10 +128,10 @@ def read_interactions(
         raise InputError(
             f"{', '.join(source.paths)}: the log is empty: no usable row.{late}", "Check `paths` and --date."
         )
-    bad = rows.filter(F.col(tables.REASON).isNotNull() & (F.col(tables.REASON) != FUTURE))
+    bad = rows.filter(F.col(tables.REASON).isNotNull() & ~F.col(tables.REASON).isin(FUTURE, *LEFT_OUT))
     events = rows.filter(F.col(tables.REASON).isNull()).select(tables.USER_ID, tables.ITEM_ID, tables.TS, tables.WEIGHT)
-    counts = {"read": total, "good": good, "future": future, **bad_by_reason}
-    return Ingested(events, bad.select(*BAD_ROW), counts, files, found, _future_from(rows) if future else None)
+    counts = {"read": total, "good": good, "future": future, **left_out, **bad_by_reason}
+    return Ingested(events, bad.select(*BAD_ROW), counts, files, found, _future_from(rows) if future else None, ids)
 
 
 def _future_from(rows: "DataFrame") -> int | None:
@@ -175,9 +176,10 @@ def _judged(
     end_us: int,
     source: SourceConfig,
     scratch: Path,
+    withheld: Withheld | None,
 ) -> "DataFrame":
-    ts, ts_problem = _timestamp(frame, columns)
-    weight, weight_problem = _weight(columns)
+    ts, ts_problem = timestamp_of(frame, columns)
+    weight, weight_problem = weight_of(columns)
     problems = [
         id_problem(name, frame.schema[name].dataType, ids[id_name], key)
         for id_name, key in _ID_KEYS.items()
@@ -191,37 +193,5 @@ def _judged(
     )
     values = [quoted(getattr(columns, key)).try_cast(ids[name]).alias(name) for name, key in _ID_KEYS.items()]
     values += [ts.alias(tables.TS), weight.alias(tables.WEIGHT)]
-    return write_judged(frame, values, reason, source, scratch)
-
-
-def _timestamp(frame: "DataFrame", columns: ColumnsConfig) -> tuple["Column", "Column"]:
-    """(ts in microseconds or as the log's ordinal, what is wrong with it)."""
-    nothing = F.lit(None).cast("string")
-    if columns.timestamp is None:
-        return F.lit(None).cast("bigint"), nothing
-    column = quoted(columns.timestamp)
-    if columns.timestamp_unit == "timestamp":
-        ts = F.unix_micros(column.try_cast("timestamp"))
-        parsed, inside = ts, (ts >= 0) & (ts < _YEAR_10000_US)
-    else:
-        whole = isinstance(frame.schema[columns.timestamp].dataType, IntegralType)
-        exact = column.cast("bigint") if whole else column.try_cast("decimal(38,6)")  # null for NaN and infinity too
-        factor = _MICROSECONDS.get(columns.timestamp_unit, 1)
-        limit = 2**62 if columns.timestamp_unit == "ordinal" else _YEAR_10000_US // factor
-        least = -limit if columns.timestamp_unit == "ordinal" else 0
-        parsed, inside = exact, (exact >= least) & (exact < limit)
-        ts = F.when(inside, F.round(exact * factor).cast("bigint"))
-    problem = F.coalesce(
-        F.when(column.isNull(), "null timestamp"),
-        F.when(parsed.isNull(), f"timestamp is not of unit {columns.timestamp_unit}"),
-        F.when(~inside, "timestamp out of range"),
-    )
-    return ts, problem
-
-
-def _weight(columns: ColumnsConfig) -> tuple["Column", "Column"]:
-    if columns.weight is None:
-        return F.lit(1.0).cast("float"), F.lit(None).cast("string")
-    value = quoted(columns.weight).try_cast("double")
-    finite = value.isNotNull() & ~F.isnan(value) & (F.abs(value) < 3e38)
-    return F.when(finite, value.cast("float")), F.when(~finite, "null or non-finite weight")
+    judge = None if withheld is None else partial(withheld.judged, types=ids)
+    return write_judged(frame, values, reason, source, scratch, withheld=judge)

@@ -1,5 +1,6 @@
 """Rows that cannot be used: marked with a reason, kept as text, counted, and refused where there are too many."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ def write_judged(
     source: SourceConfig,
     scratch: Path,
     all_files: bool = False,
+    withheld: "Callable[[DataFrame], DataFrame] | None" = None,
 ) -> "DataFrame":
     """Read the files behind a frame once: every row's values and what is wrong with it, on disk.
 
@@ -38,6 +40,7 @@ def write_judged(
         reason: text, or null for a good row.
         scratch: folder for the rows; must outlive the result.
         all_files: whether good rows have a source file, too.
+        withheld: leaves out of the rows what is not to be read, before they are written.
 
     Returns:
         (values, reason, source_file, raw_row); of good rows the last is null, and so is the last but one, if not
@@ -57,6 +60,7 @@ def write_judged(
         (file if all_files else F.when(bad, file)).alias(tables.SOURCE_FILE),
         F.when(bad, text).alias(tables.RAW_ROW),  # only bad rows pay for their text, and for the name of their file
     )
+    marked = marked if withheld is None else withheld(marked)
     try:
         # Read back a few times and then removed: looking for repeated ids would cost more than it saves.
         marked.write.options(**{"compression": "snappy", "parquet.enable.dictionary": "false"}).parquet(uri(scratch))

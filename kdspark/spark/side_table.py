@@ -1,6 +1,7 @@
 """Reading a user or item table: columns and types checked, ids in the log's type, bad rows set apart with reasons."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from kdspark.spark.numbers import FILE, check_numbers
 from kdspark.spark.quarantine import BAD_ROW, check_bad_rows, count_reasons, describe, write_judged
 from kdspark.spark.sources import SourceFile, list_files, quoted, read_source, require_columns
 from kdspark.spark.unreadable import reading_keys
+from kdspark.spark.withheld import LEFT_OUT, Withheld
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -57,6 +59,7 @@ def read_side(
     id_type: DataType,
     max_bad_fraction: float,
     scratch: Path,
+    withheld: Withheld | None = None,
 ) -> SideTable:
     """Read a side table and judge its rows; malformed ones and those whose id is no id of the log's type are left out.
 
@@ -66,6 +69,7 @@ def read_side(
         max_bad_fraction: share of bad rows, or of a numeric column's values that are no numbers, above which the night
             fails.
         scratch: folder for the rows, beside which another one is made; both must outlive the result.
+        withheld: what is left out; it is counted, and is no bad row.
 
     Raises:
         InputError: a column is missing or mistyped, a file unreadable, too many bad rows or values, or no good row.
@@ -79,7 +83,8 @@ def read_side(
     row = F.struct(F.lit(0).alias("v"), *[quoted(name).alias(f"v{index}") for index, name in enumerate(features)])
     values = [quoted(side.id).try_cast(id_type).alias(id_name), row.alias(_ROW)]
     problem = id_problem(side.id, frame.schema[side.id].dataType, id_type, kind)
-    judged = write_judged(frame, values, problem, side, scratch, all_files=True)
+    judge = None if withheld is None else partial(withheld.judged, types={id_name: id_type})
+    judged = write_judged(frame, values, problem, side, scratch, all_files=True, withheld=judge)
     counts = _judge(judged, side, id_type, max_bad_fraction)
     good = judged.filter(F.col(tables.REASON).isNull())
     named = [F.col(_ROW)[f"v{index}"].alias(name) for index, name in enumerate(features)]
@@ -87,7 +92,7 @@ def read_side(
     once = scratch.with_name(f"{scratch.name}-once")  # read by everything that is fitted on it
     good.groupBy(id_name).agg(F.max(_ROW).alias(_ROW)).write.parquet(uri(once))
     rows = read_table(spark, once).select(id_name, *named)
-    bad = judged.filter(F.col(tables.REASON).isNotNull()).select(*BAD_ROW)
+    bad = judged.filter(F.col(tables.REASON).isNotNull() & ~F.col(tables.REASON).isin(*LEFT_OUT)).select(*BAD_ROW)
     return SideTable(rows, bad, counts, files)
 
 
@@ -104,6 +109,7 @@ def _features(frame: "DataFrame", side: SideTableConfig) -> list[str]:
 def _judge(judged: "DataFrame", side: SideTableConfig, id_type: DataType, most: float) -> dict[str, int]:
     by_reason = count_reasons(judged)
     good = by_reason.pop(None, 0)
+    left_out = {reason: by_reason.pop(reason) for reason in LEFT_OUT if reason in by_reason}
     bad = {reason: count for reason, count in sorted(by_reason.items()) if reason is not None}
     if not good:
         raise InputError(
@@ -111,10 +117,10 @@ def _judge(judged: "DataFrame", side: SideTableConfig, id_type: DataType, most: 
             f"log's ids ({describe(bad) or 'the table is empty'}).",
             "Name the right id column, or correct the export.",
         )
-    total = good + sum(bad.values())
+    total = good + sum(left_out.values()) + sum(bad.values())
     remedy = f"Correct {reading_keys(side, 'the export', 'the id column')}"
     check_bad_rows(judged, bad, total, most, side, f"id {side.id!r}", remedy)
-    return {"read": total, "good": good, **bad}
+    return {"read": total, "good": good, **left_out, **bad}
 
 
 def _check_types(frame: "DataFrame", side: SideTableConfig, id_type: DataType) -> None:

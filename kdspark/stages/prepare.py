@@ -9,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial, reduce
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyspark.sql import functions as F
@@ -17,13 +16,20 @@ from pyspark.sql import functions as F
 from kdspark import tables
 from kdspark.bridge.prepared import FEATURES_FILE, splits_of
 from kdspark.config import Config
-from kdspark.errors import ConfigError, StageError
+from kdspark.errors import ConfigError
 from kdspark.spark.arrow_files import write_from_workers
 from kdspark.spark.examples import positions_of, sequences_of
-from kdspark.spark.features import Clock, build_items, build_users, count_items, fit_behaviour, item_counts
+from kdspark.spark.features import (
+    Clock,
+    build_items,
+    build_users,
+    count_items,
+    fit_behaviour,
+    item_counts,
+    without_rare,
+)
 from kdspark.spark.filters import can_drop, deduplicate, drop_rare, drops_rare, heavy_enough
 from kdspark.spark.histories import read_histories
-from kdspark.spark.ids import extend_vocabulary
 from kdspark.spark.ingest import Ingested
 from kdspark.spark.io import read_table, training_files, uri, write_table
 from kdspark.spark.order import by_user
@@ -32,9 +38,11 @@ from kdspark.spark.side_table import SideTable
 from kdspark.spark.sources import SourceFile, columns_of, read_source
 from kdspark.spark.split import check_split, split_events
 from kdspark.spark.user_files import laid_out
+from kdspark.stages import privacy
 from kdspark.stages.increment import LAYOUT, increment_of
 from kdspark.stages.inputs import LOG, SIDES, listed_files, read_logs, read_sides
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
+from kdspark.stages.vocabularies import ids_table, previous_of, vocabulary
 from kdspark.workspace import Manifest, write_json
 
 if TYPE_CHECKING:
@@ -61,28 +69,15 @@ def check_lists_fit(config: Config, manifest: Manifest) -> None:
 
 
 def _settings(night: Night) -> object:
-    previous = _previous(night)
+    previous = previous_of(night)
     return {
         "date": night.date.isoformat(),
         "data": night.config.data.model_dump(mode="json"),
         "refit": night.config.refit,
         "files": listed_files(night),
         "previous": previous.name if previous else None,
+        **privacy.settings(night),
     }
-
-
-def _previous(night: Night) -> Path | None:
-    """The prepare folder behind the last published night before this one, whose vocabulary goes on."""
-    published = night.publication.before(night.date)
-    if published is None:
-        return None
-    folder = night.workspace.root / "stages" / NAME / str(published.manifest["stages"][NAME])
-    if not folder.is_dir():
-        raise StageError(
-            f"{folder}: the ids of the last published night ({published.date}) are gone, and ids are never renumbered.",
-            "Restore this folder, or start a new --root.",
-        )
-    return folder
 
 
 def _build(task: Task) -> Outcome:
@@ -101,19 +96,25 @@ class _Builder:
         self.spark, self.data = task.night.spark, task.night.config.data
         self.scratch = task.out / "scratch"
         self.files: list[dict[str, Any]] = task.settings["files"][LOG]
-        self.previous = _previous(task.night)
-        self.increment = increment_of(task.night.config, self.previous, self.files, self._columns_of, task.night.end_us)
+        self.previous = previous_of(task.night)
+        privacy.check_names(task.night, self.previous)
+        self.withheld = privacy.withheld_of(task.night, task.settings)
+        left_out = task.settings.get(privacy.KEY, {})
+        self.increment = increment_of(
+            task.night.config, self.previous, self.files, self._columns_of, task.night.end_us, left_out
+        )
         self.rows: dict[str, int] = {}
         ordinal = self.data.columns.timestamp is None or self.data.columns.timestamp_unit == "ordinal"
         self.clock = Clock(None if ordinal else self.night.end_us)
 
     def build(self) -> Outcome:
-        logs = read_logs(self.night, self.scratch, self.files, self.increment)
+        logs = read_logs(self.night, self.scratch, self.files, self.increment, self.withheld)
         filters = self.data.filters
         events = {name: heavy_enough(log.events, filters) for name, log in logs.items()}
         if drops_rare(filters):
             events[LOG] = drop_rare(deduplicate(events[LOG], filters), filters)
-        sides = read_sides(self.night, logs[LOG].id_types, self.scratch)
+        self.id_types = logs[LOG].id_types
+        sides = read_sides(self.night, self.id_types, self.scratch, self.withheld)
         read: dict[str, Ingested | SideTable] = {**logs, **sides}
         bad = [source.quarantine.withColumn(tables.INPUT, F.lit(name)) for name, source in read.items()]
         self._write(reduce(lambda a, b: a.unionByName(b), [*bad, *self._known("quarantine")]), "quarantine")
@@ -134,6 +135,7 @@ class _Builder:
             "input": {name: source.counts for name, source in read.items()},
             "files": {**files, LOG: self.files},
             "columns": logs[LOG].columns,
+            "id_types": privacy.logged_types(self.id_types),
             "day_events": self._day_events(),
             "future_from": min((ts for ts in late if ts is not None), default=None),
             "layout": LAYOUT,
@@ -141,12 +143,12 @@ class _Builder:
         return Outcome(rows=self.rows, facts=facts)
 
     def _write_ids(self, events: "dict[str, DataFrame]", side: "DataFrame | None", idx_name: str, id_name: str) -> None:
-        name = _ids_table(id_name)
-        parts = [frame.select(id_name) for frame in events.values()]
-        parts += [side.select(id_name)] if side is not None else []
-        reduce(lambda a, b: a.unionByName(b), parts).distinct().write.parquet(uri(self.scratch / name))
-        known = read_table(self.spark, self.previous / name) if self.previous else None
-        self._write(extend_vocabulary(self._scratch(name), known, idx_name, id_name), name)
+        frames = [*events.values(), *([side] if side is not None else [])]
+        found = vocabulary(
+            *(self.spark, frames, idx_name, id_name),
+            *(self.previous, self.scratch, self.withheld, self.id_types),
+        )
+        self._write(found, ids_table(id_name))
 
     def _write_interactions(self, events: "dict[str, DataFrame]", rows: int) -> dict[str, int]:
         """All events of a user in one file, latest first: what follows reads whole users, file by file."""
@@ -196,7 +198,7 @@ class _Builder:
         known = read_table(self.spark, self.previous / codes) if self.previous else None
         trained = self._scratch("histories_train") if side == "users" else self._item_counts("train")
         config = getattr(self.data, side)
-        vocabulary = self._table(_ids_table(id_name))
+        vocabulary = self._table(ids_table(id_name))
 
         def write_codes(frame: "DataFrame") -> "DataFrame":
             self._write(frame, "feature_codes", codes)
@@ -214,7 +216,8 @@ class _Builder:
             table = build_users(
                 self._scratch(f"histories_{scope}"), users, self.data.features.history_length, self.clock
             )
-            self._write(laid_out(table, self.rows["user_ids"]), "users", f"users_{scope}")
+            there = table.filter(F.col(tables.USER_ID).isNotNull())  # who was erased has a number, and nothing else
+            self._write(laid_out(there, self.rows["user_ids"]), "users", f"users_{scope}")
             total = sum(splits[name] for name in splits_of(scope))
             table = build_items(self._item_counts(scope), items, total, behaviour, self.clock)
             self._write(table, "items", f"items_{scope}")
@@ -257,7 +260,9 @@ class _Builder:
         return columns_of(read_source(self.spark, self.data.interactions, files))
 
     def _item_counts(self, scope: Scope) -> "DataFrame":
-        return item_counts(self._scratch(_ITEMS), splits_of(scope))
+        splits, least = splits_of(scope), self.night.config.privacy.min_users_per_item
+        counts = item_counts(self._scratch(_ITEMS), splits)
+        return without_rare(counts, self._table("interactions"), splits, least) if least > 1 else counts
 
     def _known(self, name: str) -> "list[DataFrame]":
         """What the night that this one goes on from says of the log in a table; empty where all of it is read."""
@@ -281,10 +286,6 @@ def _at_once(*work: Callable[[], _T]) -> list[_T]:
     """Results of several pieces of work, each of which leaves the cluster idle between small jobs."""
     with ThreadPoolExecutor(len(work)) as pool:
         return [future.result() for future in [pool.submit(one) for one in work]]
-
-
-def _ids_table(id_name: str) -> str:
-    return "user_ids" if id_name == tables.USER_ID else "item_ids"
 
 
 STAGE = Stage(NAME, NAME, (), _settings, _build)

@@ -4,6 +4,7 @@ Stages that a trial's values do not change are found, not run again. Nothing her
 and measured in the scope "train".
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,16 @@ from kdspark.stages.pipeline import stages_of, start_session
 from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night
 from kdspark.stages.trial import TARGETS, Trials, metric_name, stages_up_to
-from kdspark.workspace import TrialWorkspace, Workspace, digest_of, exclusive, parse_date, write_bytes, write_json
+from kdspark.workspace import (
+    TrialWorkspace,
+    Workspace,
+    digest_of,
+    exclusive,
+    parse_date,
+    refuse_held,
+    write_bytes,
+    write_json,
+)
 
 
 def run_search(
@@ -45,6 +55,7 @@ def run_search(
     raw = read_yaml(config_path)
     config = parse_config(raw, overrides, source=config_path)  # puts the overrides into `raw`
     search = load_search(search_path, trials)
+    os.umask(config.privacy.mask)
     night = Night(config, parse_date(date), Workspace(root), lambda: start_session(config))
     record, folder = search_night(night, raw, search)
     return f"{search_table(record)}\n\nBest values: {folder / BEST}\nReport: {folder / SEARCH_REPORT}"
@@ -75,6 +86,7 @@ def search_night(night: Night, raw: Mapping[str, Any], search: SearchConfig) -> 
     keys = [runner.key(name) for name in stages_up_to(TARGETS[search.target], runner.stages)]
     folder = night.workspace.root / "search" / _name(night, raw, search, keys[-1])
     with exclusive(folder / "lock", "This search"):
+        refuse_held(night.workspace.erasing, "Users are being erased")
         workspace = TrialWorkspace(night.workspace.root, folder, keys)
         trials = Trials(replace(night, workspace=workspace, start_session=lambda: night.spark), raw, search)
         study = Study(folder, search)

@@ -19,7 +19,7 @@ from kdspark.workspace.owners import is_left, owned
 log = logging.getLogger("kdspark")
 
 MANIFEST = "manifest.json"
-_WRITTEN = ("checkpoints", "runs", "published", "leases")  # folders of files that are replaced
+_WRITTEN = ("checkpoints", "runs", "published", "leases", "erased", "receipts")  # folders of files that are replaced
 # Timestamps count from 1970; a night ends where the next day begins, and no day follows the last one.
 _FIRST, _LAST = dt.date(1970, 1, 1), dt.date.max - dt.timedelta(days=1)
 
@@ -168,6 +168,11 @@ class Workspace:
     def lease(self, date: dt.date) -> Path:
         """The file by which one run at a time works on a date."""
         return self.root / "leases" / f"{date.isoformat()}.json"
+
+    @property
+    def erasing(self) -> Path:
+        """The lease of whoever erases users, while which no night runs."""
+        return self.root / "leases" / "erase.json"
 
     @contextmanager
     def pointing(self) -> Iterator[None]:
