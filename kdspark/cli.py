@@ -18,7 +18,7 @@ import typer
 
 from kdspark import __version__
 from kdspark.errors import KdsparkError
-from kdspark.redaction import Redaction
+from kdspark.redaction import Redaction, print_redacted
 from kdspark.stopping import STOPPED, stop
 
 ConfigOption = Annotated[str, typer.Option("--config", help="YAML configuration; see conf/.")]
@@ -183,6 +183,7 @@ def version() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `kdspark` command; always raises SystemExit with the exit code."""
     configure_logging()
+    sys.excepthook = print_redacted  # a bug's stack trace may quote anything
     umask = os.umask(_UMASK)  # of all that this process, and those it starts, write
     stopped = threading.Event()
     here = threading.current_thread() is threading.main_thread()

@@ -6,6 +6,9 @@ value, once somebody has said so (`hide`).
 
 import logging
 import re
+import sys
+import traceback
+from types import TracebackType
 
 HIDDEN = "***"
 _LEAST = 8  # letters of a secret that is looked for anywhere: shorter ones are parts of words
@@ -39,3 +42,8 @@ class Redaction(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record))
+
+
+def print_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """In place of `sys.excepthook`."""
+    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))

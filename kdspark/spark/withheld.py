@@ -64,8 +64,8 @@ class Withheld:
             kept = F.lit(False) if self.pseudonym_key is not None else F.col(tables.USER_ID).isNotNull()
             rows = rows.withColumn(tables.RAW_ROW, F.when(kept, raw))
         for id_name, reason, listed in (
-            (tables.ITEM_ID, SENSITIVE, self._sensitive_of),
             (tables.USER_ID, ERASED, self._erased_of),
+            (tables.ITEM_ID, SENSITIVE, self._sensitive_of),
         ):
             if id_name in rows.columns and id_name in types:
                 rows = self._marked(rows, id_name, reason, listed(types[id_name]))
