@@ -88,7 +88,8 @@ def read_side(
     counts = _judge(judged, side, id_type, max_bad_fraction)
     good = judged.filter(F.col(tables.REASON).isNull())
     named = [F.col(_ROW)[f"v{index}"].alias(name) for index, name in enumerate(features)]
-    check_numbers(good.select(F.col(tables.SOURCE_FILE).alias(FILE), *named), side, max_bad_fraction)
+    quote = id_name != tables.USER_ID  # a value in the wrong column may be an id, or a name
+    check_numbers(good.select(F.col(tables.SOURCE_FILE).alias(FILE), *named), side, max_bad_fraction, quote)
     once = scratch.with_name(f"{scratch.name}-once")  # read by everything that is fitted on it
     good.groupBy(id_name).agg(F.max(_ROW).alias(_ROW)).write.parquet(uri(once))
     rows = read_table(spark, once).select(id_name, *named)
