@@ -99,6 +99,7 @@ class _Erasure:
         reached("erase.published")
         for purged in self.stages.purge(ids):
             self._note(stages=[*self.receipt["stages"], asdict(purged)])
+            reached(f"erase.{purged.folder.split('/')[-2]}")
         reached("erase.purged")
         if old:
             time.sleep(grace_s)

@@ -153,7 +153,7 @@ def test_what_was_made_without_the_user_stays_as_it_was(root: Root) -> None:
     assert sorted(run["run"] for run in json.loads(list_runs(str(root.folder), True))) == ["r0", "r1-e1"]
 
 
-@pytest.mark.parametrize("place", ["noted", "replaced", "published", "purged", "deleted"])
+@pytest.mark.parametrize("place", ["noted", "replaced", "published", "train_student", "prepare", "purged", "deleted"])
 def test_an_interrupted_erasure_is_finished_by_the_next(
     root: Root, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
