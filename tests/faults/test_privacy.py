@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from kdspark.cli import main
 from kdspark.spark.keyed import pseudonym
-from tests.faults.nights import NEXT, FaultyNight
+from tests.faults.nights import DATE, NEXT, FaultyNight
 from tests.faults.test_crash import in_session
 from tests.stages.tiny import tiny_config
 
@@ -82,20 +83,30 @@ def test_fault_38_secrets_and_ids_are_nowhere(tmp_path: Path, monkeypatch: pytes
     assert open_to_others(night.root) == []
 
 
-def test_fault_38_secrets_in_configurations_are_refused_and_not_repeated(tmp_path: Path) -> None:
-    data = tiny_config(tmp_path / "night" if (tmp_path / "night").mkdir() is None else tmp_path)["data"]
-    for changes, words in (
-        ({"data": {**data, "interactions": {"paths": f"s3a://me:{KEY}@bucket/x"}}}, "holds credentials"),
-        ({"publish": {"to": f"abfss://c@a.net/x?sig={KEY}"}}, "holds credentials"),
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data": {"interactions": {"paths": f"s3a://me:{KEY}@bucket/x"}}}, "holds credentials"),
+        ({"data": {"interactions": {"paths": f"wasbs://c@a.net/x?sv=1&sig={KEY}"}}}, "holds credentials"),
+        ({"publish": {"to": f"hdfs://me:{KEY}@name-node/x"}}, "holds credentials"),
         ({"privacy": {"pseudonyms": {"key": KEY}}}, "`privacy.pseudonyms.key`: unknown key"),
         ({"spark": {"settings": {"spark.hadoop.fs.s3a.secret.key": KEY}}}, "is not allowed"),
-    ):
-        night = FaultyNight(tmp_path / "night", **changes)
-        ended = night.run()
-        assert ended.code == 2, ended.log
-        assert words in ended.errors[0]
-        assert "canary" not in ended.log
-        assert not night.root.exists() or files_with(night.root, KEY) == []
+    ],
+    ids=["password", "signature", "publish.to", "key", "setting"],
+)
+def test_fault_38_secrets_in_configurations_are_refused_and_not_repeated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], words: str
+) -> None:
+    raw = tiny_config(tmp_path)
+    given = {name: {**raw.get(name, {}), **section} for name, section in changes.items()}
+    (tmp_path / "night.yaml").write_text(yaml.safe_dump({**raw, **given}))
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--config", str(tmp_path / "night.yaml"), "--date", DATE, "--root", str(tmp_path / "root")])
+    assert ended.value.code == 2
+    said = "".join(capsys.readouterr())
+    assert words in said
+    assert "canary" not in said
+    assert not (tmp_path / "root").exists() or files_with(tmp_path / "root", KEY) == []
 
 
 @pytest.mark.faults
