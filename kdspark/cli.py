@@ -1,5 +1,5 @@
 """The same stages from a terminal: `kdspark run`, one verb per stage, `kdspark search`, `kdspark compare`; and what is
-published: `kdspark latest`, `runs`, `rollback`, `verify`.
+published: `kdspark latest`, `runs`, `rollback`, `verify`, `erase`.
 
 Exit codes: 0 done, 2 configuration, 3 input, 4 stage, 5 training, 6 publish or blocked, 7 model, 8 the date is being
 run already (see kdspark.errors), 143 stopped by SIGTERM. A user's mistake prints one line on stderr and no stack trace.
@@ -7,17 +7,19 @@ run already (see kdspark.errors), 143 stopped by SIGTERM. A user's mistake print
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Optional
 
 import typer
 
 from kdspark import __version__, watchdog
 from kdspark.errors import KdsparkError, StalledError
+from kdspark.redaction import Redaction, print_redacted
+from kdspark.stopping import STOPPED, stop
 
 ConfigOption = Annotated[str, typer.Option("--config", help="YAML configuration; see conf/.")]
 DateOption = Annotated[str, typer.Option("--date", help="The night's date, YYYY-MM-DD; events up to its end (UTC).")]
@@ -37,8 +39,7 @@ AcceptOption = Annotated[
     typer.Option("--accept-schema", help="Let columns of the inputs have other types than last night; recorded."),
 ]
 
-_STOPPED = 128 + signal.SIGTERM
-_PATIENCE_S = 10.0
+_UMASK = 0o027  # until the configuration is read
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=(__doc__ or "").split("\n")[0]
@@ -162,6 +163,31 @@ def verify(
 
 
 @app.command()
+def erase(
+    root: RootOption,
+    user: Annotated[
+        Optional[list[str]],  # noqa: UP045  as above
+        typer.Option("--user", help="Id of a user, as it is in the log. Repeatable."),
+    ] = None,
+    users: Annotated[
+        Optional[str],  # noqa: UP045  as above
+        typer.Option("--users", help="File of ids, one a line."),
+    ] = None,
+    config: Annotated[
+        Optional[str],  # noqa: UP045  as above
+        typer.Option("--config", help="Of the nights; needed where users have pseudonyms."),
+    ] = None,
+    grace: Annotated[
+        float, typer.Option("--grace", min=0, help="Seconds that readers have to finish with runs that are replaced.")
+    ] = 60.0,
+) -> None:
+    """Erase users from what is published and kept, for good; prints the receipt's path."""
+    from kdspark.stages.erase import erase as erase_users
+
+    typer.echo(erase_users(root, user or [], users, config, grace))
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(json.dumps({"kdspark": __version__}))
@@ -170,15 +196,17 @@ def version() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `kdspark` command; always raises SystemExit with the exit code."""
     configure_logging()
+    sys.excepthook = print_redacted  # a bug's stack trace may quote anything
+    umask = os.umask(_UMASK)  # of all that this process, and those it starts, write
     stopped = threading.Event()
     here = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, lambda *_: _stop(stopped)) if here else None
+    before = signal.signal(signal.SIGTERM, lambda *_: stop(stopped)) if here else None
     watchdog.arm()
     try:
         app(args=list(arguments) if arguments is not None else None)
     except BaseException as error:
         if stopped.is_set():  # whatever came of it
-            sys.exit(_STOPPED)
+            sys.exit(STOPPED)
         if not isinstance(error, KdsparkError):
             raise
         sys.stderr.write(f"kdspark: error: {error}\n")
@@ -187,27 +215,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     finally:
         watchdog.disarm()
+        os.umask(umask)
         if here:
             signal.signal(signal.SIGTERM, before)
-
-
-def _stop(stopped: threading.Event) -> None:
-    """End as after an error: what is half written is removed, the lease is given up.
-
-    A thread that waits for the JVM must not leave it: what it asks next would wait for the same job, and take that
-    one's answer. So running jobs are cancelled, which fails the thread that waits; without any, it ends here.
-    """
-    if stopped.is_set():
-        return
-    stopped.set()
-    logging.getLogger("kdspark").warning("stopped by SIGTERM; run the same command again to go on")
-    if "pyspark" not in sys.modules:
-        sys.exit(_STOPPED)
-    from kdspark.spark.session import cancel_jobs
-
-    with ThreadPoolExecutor(1) as pool:  # this thread's own way to the JVM may be taken
-        if not pool.submit(cancel_jobs).result(_PATIENCE_S):
-            sys.exit(_STOPPED)
 
 
 def main_job(verb: str) -> None:
@@ -220,7 +230,7 @@ def configure_logging() -> None:
     logger = logging.getLogger("kdspark")
     if not logger.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(Redaction("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False

@@ -1,11 +1,13 @@
 """Every error a user can cause. Each message says what happened, where, and what to do about it.
 
 A `KdsparkError` is printed as one line, without a stack trace, and sets the exit code of the job;
-any other exception is a bug in kdspark and keeps its trace.
+any other exception is a bug in kdspark and keeps its trace. No message holds a secret (`kdspark.redaction`).
 """
 
 from collections.abc import Mapping
 from typing import Any
+
+from kdspark.redaction import redacted
 
 
 class KdsparkError(Exception):
@@ -19,6 +21,7 @@ class KdsparkError(Exception):
     exit_code = 1
 
     def __init__(self, problem: str, remedy: str) -> None:
+        problem, remedy = redacted(problem), redacted(remedy)
         super().__init__(f"{problem} {remedy}".strip())
         self.problem = problem
         self.remedy = remedy

@@ -22,6 +22,7 @@ from kdspark.spark.io import read_table
 from kdspark.spark.rule_tables import read_rule, warn_of_unknown
 from kdspark.spark.rule_users import user_rules
 from kdspark.spark.sources import SourceFile
+from kdspark.spark.withheld import Withheld, logged_types
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -45,18 +46,16 @@ class RuleTables:
         prepared: Path,
         n_items: int,
         out: Path,
+        withheld: Withheld | None = None,
     ) -> None:
         self._config, self._n_items, self._out = config, n_items, out
         self._user_ids, self._item_ids = (read_table(spark, prepared / name) for name in ("user_ids", "item_ids"))
         self._catalogue = ids_in_order(prepared / "item_ids", tables.ITEM_IDX, tables.ITEM_ID)
-        types = {
-            name: frame.schema[name].dataType
-            for name, frame in ((tables.USER_ID, self._user_ids), (tables.ITEM_ID, self._item_ids))
-        }
+        types = logged_types(spark, prepared)
         sources = config.tables
 
         def read(key: str) -> "DataFrame":
-            return read_rule(spark, key, sources[key], files[key], types, out / key)
+            return read_rule(spark, key, sources[key], files[key], types, out / key, withheld)
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:  # small jobs, most of whose time is planning
             self._frames = dict(zip(sources, pool.map(read, sources), strict=True))
@@ -111,7 +110,8 @@ class RuleTables:
     @cached_property
     def _lists(self) -> tuple[npt.NDArray[np.bool_], list[tuple[str, npt.NDArray[np.bool_]]]]:
         """What is allowed to everyone, and (segment, what it may not have) for each list and segment."""
-        allowed_N, by_segment = np.ones(self._n_items, np.bool_), []
+        # an item that has become sensitive has lost its id
+        allowed_N, by_segment = np.asarray(pc.is_valid(self._catalogue), np.bool_), []
         for number, table in enumerate(self._config.lists):
             if table.user:
                 continue

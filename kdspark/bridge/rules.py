@@ -16,6 +16,7 @@ from kdspark.config import RulesConfig
 from kdspark.ranking.rules import Caps, Diversity, Rules
 from kdspark.spark.files import ship_file
 from kdspark.spark.sources import SourceFile
+from kdspark.spark.withheld import Withheld
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -39,6 +40,7 @@ def compile_rules(
     n_events_N: npt.NDArray[np.int64],
     end_us: int,
     out: Path,
+    withheld: Withheld | None = None,
 ) -> ShippedRules:
     """Read all tables, and send what they say of items to the executors.
 
@@ -48,12 +50,13 @@ def compile_rules(
         n_events_N: of every item, by which lists are filled where the model cannot, and the configuration does not say.
         end_us: end of the night, when lists begin to be read.
         out: folder for the files.
+        withheld: what the tables' rows are left out of, and under which names users are known.
 
     Raises:
         InputError: a table cannot be read, has rows that cannot be used, or leaves nothing to recommend.
     """
     out.mkdir(parents=True)
-    read = RuleTables(spark, config, files, prepared, len(n_events_N), out)
+    read = RuleTables(spark, config, files, prepared, len(n_events_N), out, withheld)
     rules = read.arrays(n_events_N, end_us)
     save_file(rules, str(out / _FILES[0]))
     settings = {"diversity": config.diversity.model_dump() if config.diversity else None}

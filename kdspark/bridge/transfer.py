@@ -162,4 +162,5 @@ def _as_text(folder: Path, keys: list[str], number: str) -> pd.DataFrame:
     except (OSError, pa.ArrowException) as error:
         raise ModelError(f"{folder} cannot be read: {error}.", "Name the prepare folder of a workspace.") from error
     text = {key: pc.cast(table[key], pa.string()) for key in keys}
-    return pd.DataFrame({name: column.to_pandas() for name, column in {**text, number: table[number]}.items()})
+    frame = pd.DataFrame({name: column.to_pandas() for name, column in {**text, number: table[number]}.items()})
+    return frame.dropna()  # items that have become sensitive have no id

@@ -57,6 +57,7 @@ from kdspark.config.neural import (
 )
 from kdspark.config.nights import WarmStartConfig
 from kdspark.config.opinions import AgreementConfig, MixtureConfig, OpinionConfig
+from kdspark.config.privacy import IdListConfig, PrivacyConfig, PseudonymsConfig
 from kdspark.config.regularisers import ConsistencyConfig
 from kdspark.config.rules import (
     AvailabilityConfig,
@@ -121,6 +122,7 @@ __all__ = [
     "GRUConfig",
     "GateConfig",
     "GraphTrainingConfig",
+    "IdListConfig",
     "ItemItemConfig",
     "LSTMConfig",
     "LambdaSchedule",
@@ -134,6 +136,8 @@ __all__ = [
     "OpinionConfig",
     "PopularityConfig",
     "PretrainedConfig",
+    "PrivacyConfig",
+    "PseudonymsConfig",
     "RCEConfig",
     "RDConfig",
     "RRDConfig",

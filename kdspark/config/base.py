@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
 
+from kdspark.redaction import has_credentials
+
 
 class Strict(BaseModel):
     """A frozen section of the configuration that refuses unknown keys and non-finite numbers."""
@@ -32,3 +34,11 @@ class Strict(BaseModel):
         if idle:
             keys = " and ".join(f"`{name}`" for name in idle)
             raise ValueError(f"{keys} would do nothing {where}; remove {'it' if len(idle) == 1 else 'them'}")
+
+
+def refuse_credentials(url: str) -> None:
+    """Raise ValueError if a path carries a password or a signature: paths go into manifests, logs and reports."""
+    if has_credentials(url):
+        raise ValueError(
+            "the URL holds credentials; leave them to Hadoop (core-site.xml, a credential provider, the environment)"
+        )

@@ -14,6 +14,7 @@ from kdspark.config.losses import RRDConfig
 from kdspark.config.models import ALSConfig, RecommenderConfig, Storage
 from kdspark.config.neural import HOW_IT_LEARNS, MFTrainingConfig, StudentConfig, apart
 from kdspark.config.nights import WarmStartConfig
+from kdspark.config.privacy import PrivacyConfig
 from kdspark.config.resolve import resolve_student_defaults
 from kdspark.config.run import (
     BaselineConfig,
@@ -61,6 +62,7 @@ class Config(Strict):
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
     publish: PublishConfig = PublishConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     spark: SparkConfig = SparkConfig()
 
     @model_validator(mode="before")

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kdspark.config.base import Strict
+from kdspark.config.base import Strict, refuse_credentials
 
 Format = Literal["parquet", "csv", "json"]
 Encoding = Literal["UTF-8", "ISO-8859-1"]
@@ -33,6 +33,13 @@ class SourceConfig(Strict):
     @classmethod
     def _one_path_is_a_list(cls, value: object) -> object:
         return [value] if isinstance(value, str) else value
+
+    @field_validator("paths")
+    @classmethod
+    def _without_credentials(cls, value: list[str]) -> list[str]:
+        for path in value:
+            refuse_credentials(path)
+        return value
 
     @model_validator(mode="after")
     def _keys_of_the_format(self) -> "SourceConfig":

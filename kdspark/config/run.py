@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from kdspark.config.base import Strict
+from kdspark.config.base import Strict, refuse_credentials
 from kdspark.config.item_item import EASEConfig, GFCFConfig
 from kdspark.config.models import ALSConfig
 from kdspark.config.rules import RulesConfig
@@ -138,6 +138,13 @@ class PublishConfig(Strict):
 
     to: str | None = Field(None, pattern=r"^[a-z][a-z0-9+.-]*://[^\s?#%]*[^\s?#%/]$")
     keep: int = Field(14, ge=1)
+
+    @field_validator("to", mode="before")
+    @classmethod
+    def _without_credentials(cls, value: object) -> object:
+        if isinstance(value, str):
+            refuse_credentials(value)
+        return value
 
 
 BaselineConfig = Annotated[ALSConfig | EASEConfig | GFCFConfig, Field(discriminator="kind")]

@@ -10,7 +10,7 @@ Legend: N items, D dims.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,13 @@ def store_as(folder: Path, storage: Storage) -> str:
     """
     description, tensors = _read(folder, "model")
     return _write(folder, description, tensors, storage)
+
+
+def rewrite(folder: Path, change: Callable[[str, Tensor], Tensor]) -> str:
+    """Change a model folder's weights, by name; returns their new sha256. Raises ModelError as `load_model` does."""
+    description, tensors = _read(folder, "model")
+    changed = {name: change(name, tensor) for name, tensor in tensors.items()}
+    return _write(folder, description, changed, storage_of(folder))
 
 
 def load_model(folder: Path, items: ItemTable) -> Recommender:

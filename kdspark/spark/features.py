@@ -82,6 +82,20 @@ def item_counts(counted: "DataFrame", splits: Iterable[str]) -> "DataFrame":
     return wanted.groupBy(tables.ITEM_IDX).agg(n_events, first, last)
 
 
+def without_rare(counts: "DataFrame", interactions: "DataFrame", splits: Iterable[str], least: int) -> "DataFrame":
+    """`item_counts`, in which items that fewer than `least` users chose in these splits were chosen once, at no time:
+    what is told of them would be told of these users."""
+    wanted = interactions.filter(F.col(tables.SPLIT).isin(list(splits)))
+    users = wanted.groupBy(tables.ITEM_IDX).agg(F.countDistinct(tables.USER_IDX).alias("n_users"))
+    rare = F.col("n_users") < least
+    return counts.join(users, tables.ITEM_IDX).select(
+        tables.ITEM_IDX,
+        F.when(rare, 1).otherwise(F.col(tables.N_EVENTS)).cast("int").alias(tables.N_EVENTS),
+        F.when(~rare, F.col(tables.FIRST_TS)).alias(tables.FIRST_TS),
+        F.when(~rare, F.col(tables.LAST_TS)).alias(tables.LAST_TS),
+    )
+
+
 def fit_behaviour(counts: "DataFrame", clock: Clock) -> Behaviour:
     """Scales of the items' behaviour, from `item_counts` of the train events."""
     logs, age = F.log1p(tables.N_EVENTS), clock.days_until_end(F.col(tables.FIRST_TS))

@@ -106,6 +106,16 @@ class HadoopStore:
         with ThreadPoolExecutor(_COPIED_AT_ONCE) as pool:
             list(pool.map(copy, paths))
 
+    def fetch(self, name: str, folder: Path) -> None:
+        def copy(file: str) -> None:
+            path = folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            target = self._jvm.org.apache.hadoop.fs.Path(path.absolute().as_uri())
+            _io(lambda: self._fs.copyToLocalFile(False, self._path(f"{name}/{file}"), target, True))
+
+        for file in self.files(name):
+            copy(file)
+
     def rename(self, name: str, new: str) -> None:
         _io(lambda: self._rename(name, new, "NONE"))
 

@@ -7,6 +7,7 @@ from there, so files that arrive meanwhile change nothing.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,8 @@ from kdspark.spark.nulls import Nulls
 from kdspark.spark.quarantine import BAD_ROW, check_bad_rows, count_reasons, write_judged
 from kdspark.spark.sources import SourceFile, columns_of, list_files, quoted, read_source, require_columns
 from kdspark.spark.unreadable import reading_keys
-from kdspark.spark.values import timestamp, weight_of
+from kdspark.spark.values import timestamp_of, weight_of
+from kdspark.spark.withheld import LEFT_OUT, Withheld
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -57,6 +59,7 @@ class Ingested:
         columns: of the files, with their types.
         nulls: missing values of the columns in use, by what they are used for, in what was read tonight.
         future_from: the first timestamp at or after the night's end, or None.
+        id_types: USER_ID and ITEM_ID -> their type in the log; users that have pseudonyms have text in `events`.
     """
 
     events: "DataFrame"
@@ -66,11 +69,7 @@ class Ingested:
     columns: dict[str, str]
     nulls: Nulls
     future_from: int | None
-
-    @property
-    def id_types(self) -> dict[str, DataType]:
-        """USER_ID and ITEM_ID -> their type."""
-        return {name: self.events.schema[name].dataType for name in _ID_KEYS}
+    id_types: dict[str, DataType]
 
 
 def read_interactions(
@@ -84,6 +83,7 @@ def read_interactions(
     id_types: Mapping[str, DataType] | None = None,
     files: list[SourceFile] | None = None,
     before: Mapping[str, int] | None = None,
+    withheld: Withheld | None = None,
 ) -> Ingested:
     """Read, normalise and judge every row of an interaction log.
 
@@ -99,6 +99,7 @@ def read_interactions(
         files: of the source, those to read; None: all.
         before: `Ingested.counts` of its other files, which were read another night; they are part of the share of bad
             rows, and of the result.
+        withheld: what is left out; it is counted, and is no bad row.
 
     Raises:
         InputError: a missing or mistyped column, unreadable file, too many bad rows.
@@ -118,13 +119,14 @@ def read_interactions(
             check_ids_meet(what, ids[name], id_types[name])
         ids = dict(id_types)
     watched = {key: name for key in _WATCHED if (name := getattr(columns, key)) is not None}
-    rows = _judged(frame, columns, ids, end_us, source, scratch, list(watched.values()))
+    rows = _judged(frame, columns, ids, end_us, source, scratch, list(watched.values()), withheld)
     found_by_reason, nulls = count_reasons(rows, list(watched))
     by_reason = Counter({_NAMES.get(reason, reason or ""): count for reason, count in found_by_reason.items()})
     by_reason.update({name: count for name, count in (before or {}).items() if name != "read"})
     good, future = by_reason.pop("good", 0), by_reason.pop("future", 0)
+    left_out = {name: by_reason.pop(name) for name in LEFT_OUT if name in by_reason}
     bad_by_reason = dict(sorted(by_reason.items()))
-    total = good + future + sum(bad_by_reason.values())
+    total = good + future + sum(left_out.values()) + sum(bad_by_reason.values())
     named = f"user {columns.user!r}, item {columns.item!r}, timestamp {columns.timestamp!r}"
     remedy = f"Correct {reading_keys(source, 'the export', 'the columns', '`timestamp_unit`')}"
     check_bad_rows(rows, bad_by_reason, total, max_bad_fraction, source, named, remedy)
@@ -133,11 +135,11 @@ def read_interactions(
         raise NoRowsError(
             f"{', '.join(source.paths)}: the log is empty: no usable row.{late}", "Check `paths` and --date."
         )
-    bad = rows.filter(F.col(tables.REASON).isNotNull() & (F.col(tables.REASON) != FUTURE))
+    bad = rows.filter(F.col(tables.REASON).isNotNull() & ~F.col(tables.REASON).isin(FUTURE, *LEFT_OUT))
     events = rows.filter(F.col(tables.REASON).isNull()).select(tables.USER_ID, tables.ITEM_ID, tables.TS, tables.WEIGHT)
-    counts = {"read": total, "good": good, "future": future, **bad_by_reason}
+    counts = {"read": total, "good": good, "future": future, **left_out, **bad_by_reason}
     future_from = _future_from(rows) if future else None
-    return Ingested(events, bad.select(*BAD_ROW), counts, files, found, nulls, future_from)
+    return Ingested(events, bad.select(*BAD_ROW), counts, files, found, nulls, future_from, ids)
 
 
 def _future_from(rows: "DataFrame") -> int | None:
@@ -183,8 +185,9 @@ def _judged(
     source: SourceConfig,
     scratch: Path,
     watched: list[str],
+    withheld: Withheld | None,
 ) -> "DataFrame":
-    ts, ts_problem = timestamp(frame, columns)
+    ts, ts_problem = timestamp_of(frame, columns)
     weight, weight_problem = weight_of(columns)
     problems = [
         id_problem(name, frame.schema[name].dataType, ids[id_name], key)
@@ -199,4 +202,5 @@ def _judged(
     )
     values = [quoted(getattr(columns, key)).try_cast(ids[name]).alias(name) for name, key in _ID_KEYS.items()]
     values += [ts.alias(tables.TS), weight.alias(tables.WEIGHT)]
-    return write_judged(frame, values, reason, source, scratch, watched=watched)
+    judge = None if withheld is None else partial(withheld.judged, types=ids)
+    return write_judged(frame, values, reason, source, scratch, watched=watched, withheld=judge)

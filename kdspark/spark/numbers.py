@@ -31,7 +31,7 @@ class Scale:
     deviation: float
 
 
-def check_numbers(rows: "DataFrame", config: SideTableConfig, most: float) -> None:
+def check_numbers(rows: "DataFrame", config: SideTableConfig, most: float, quote: bool = True) -> None:
     """Count what the numeric columns hold that is neither a number nor missing; it counts as missing, with a warning.
 
     Null, blank text and NaN, which is how pandas writes null, are missing.
@@ -39,6 +39,7 @@ def check_numbers(rows: "DataFrame", config: SideTableConfig, most: float) -> No
     Args:
         rows: the feature columns, and `FILE`.
         most: share of a column's given values above which the night fails.
+        quote: whether messages may quote a value; where columns are mixed up, it may be anything.
 
     Raises:
         InputError: naming the column, its file and a value.
@@ -51,9 +52,10 @@ def check_numbers(rows: "DataFrame", config: SideTableConfig, most: float) -> No
         given, stray, example = row[f"given{index}"], row[f"stray{index}"], row[f"example{index}"]
         if not stray:
             continue
+        such_as = f"such as {example['value'][:_LETTERS]!r} in" if quote else "one of them in"
         problem = (
             f"{', '.join(config.paths)}: {stray:,} of {given:,} values of column {name!r} (`numeric`) are no finite "
-            f"numbers, such as {example['value'][:_LETTERS]!r} in {example[FILE]}"
+            f"numbers, {such_as} {example[FILE]}"
         )
         if stray > most * given:
             raise InputError(

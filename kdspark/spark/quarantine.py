@@ -1,6 +1,6 @@
 """Rows that cannot be used: marked with a reason, kept as text, counted, and refused where there are too many."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ def write_judged(
     scratch: Path,
     all_files: bool = False,
     watched: Sequence[str] = (),
+    withheld: "Callable[[DataFrame], DataFrame] | None" = None,
 ) -> "DataFrame":
     """Read the files behind a frame once: every row's values and what is wrong with it, on disk.
 
@@ -42,6 +43,7 @@ def write_judged(
         scratch: folder for the rows; must outlive the result.
         all_files: whether good rows have a source file, too.
         watched: columns whose missing values `count_reasons` is to count.
+        withheld: leaves out of the rows what is not to be read, before they are written.
 
     Returns:
         (values, reason, source_file, raw_row); of good rows the last is null, and so is the last but one, if not
@@ -62,6 +64,7 @@ def write_judged(
         F.when(bad, text).alias(tables.RAW_ROW),  # only bad rows pay for their text, and for the name of their file
         *mark_missing(frame, watched),
     )
+    marked = marked if withheld is None else withheld(marked)
     try:
         # Read back a few times and then removed: looking for repeated ids would cost more than it saves.
         marked.write.options(**{"compression": "snappy", "parquet.enable.dictionary": "false"}).parquet(uri(scratch))

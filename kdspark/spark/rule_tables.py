@@ -5,6 +5,7 @@ Ids that the night does not know are no mistake: a list may name what nobody has
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from kdspark.errors import InputError
 from kdspark.spark.id_types import id_problem
 from kdspark.spark.quarantine import write_judged
 from kdspark.spark.sources import SourceFile, quoted, read_source, require_columns
+from kdspark.spark.withheld import Withheld
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -36,6 +38,7 @@ def read_rule(
     files: list[SourceFile],
     id_types: Mapping[str, DataType],
     folder: Path,
+    withheld: Withheld | None = None,
 ) -> "DataFrame":
     """A rule's table, read once: `user_id` and `item_id` in the types of the log, `segment` and `group` as text,
     `boost` and `order` as DOUBLE, `start` and `end` in microseconds since 1970 (null: open).
@@ -46,6 +49,7 @@ def read_rule(
         files: of the source, those to read.
         id_types: USER_ID and ITEM_ID -> the type of the log's ids.
         folder: for the rows, which the result reads from.
+        withheld: what is left out.
 
     Raises:
         InputError: a column is missing or mistyped, a file unreadable, or a row cannot be used.
@@ -63,7 +67,8 @@ def read_rule(
             value, problem = _value(name, column, found, source)
         columns.append(value.alias(_IDS.get(name, name)))
         problems.append(problem)
-    rows = write_judged(frame, columns, F.coalesce(*problems), source, folder)
+    judge = None if withheld is None else partial(withheld.kept, types=id_types)
+    rows = write_judged(frame, columns, F.coalesce(*problems), source, folder, withheld=judge)
     _refuse_bad_rows(folder, key, source)
     return rows.select(*(_IDS.get(name, name) for name in named))
 

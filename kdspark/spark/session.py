@@ -29,6 +29,10 @@ _FIXED = {
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
 }
+_DEFAULTS = {
+    # What event logs and the user interface do not show of settings and plans; Spark's own pattern knows fewer names.
+    "spark.redaction.regex": r"(?i)secret|password|passwd|token|credential|access[.]?key|account[.]?key|fixed[.]sas",
+}
 _LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
 # Where a user may have named a log configuration of their own.
 _JVM_OPTIONS = ("SPARK_SUBMIT_OPTS", "JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS")
@@ -37,12 +41,13 @@ _CANCEL_EVERY_S = 0.5
 _REFUSED = ("spark.sql.files.ignoreCorruptFiles", "spark.sql.files.ignoreMissingFiles")
 
 
-def build_session(config: SparkConfig, app_name: str) -> SparkSession:
+def build_session(config: SparkConfig, app_name: str, umask: str | None = None) -> SparkSession:
     """Start a session, or join the one that spark-submit configured.
 
     Args:
         config: `master` and `settings` give way to what spark-submit was told; without either, all local cores with
             retries like a cluster's.
+        umask: of what Hadoop's file systems write, whose own umask is not the process's.
 
     Raises:
         ConfigError: a setting is not on the allow list, or the submitted configuration ignores damaged files.
@@ -56,7 +61,8 @@ def build_session(config: SparkConfig, app_name: str) -> SparkSession:
         if master.startswith("local"):
             _prepare_local()
     # Spark's own bar is for people at a terminal; in a log file it is noise.
-    wanted = {"spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(), **config.settings}
+    wanted = {"spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(), **_DEFAULTS, **config.settings}
+    wanted |= {} if umask is None else {"spark.hadoop.fs.permissions.umask-mode": umask}
     free = {key: value for key, value in wanted.items() if key not in submitted}
     for key, value in {**free, **_FIXED}.items():
         builder = builder.config(key, value)

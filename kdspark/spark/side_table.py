@@ -1,6 +1,7 @@
 """Reading a user or item table: columns and types checked, ids in the log's type, bad rows set apart with reasons."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from kdspark.spark.numbers import FILE, check_numbers
 from kdspark.spark.quarantine import BAD_ROW, check_bad_rows, count_reasons, describe, write_judged
 from kdspark.spark.sources import SourceFile, columns_of, list_files, quoted, read_source, require_columns
 from kdspark.spark.unreadable import reading_keys
+from kdspark.spark.withheld import LEFT_OUT, Withheld
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -62,6 +64,7 @@ def read_side(
     id_type: DataType,
     max_bad_fraction: float,
     scratch: Path,
+    withheld: Withheld | None = None,
 ) -> SideTable:
     """Read a side table and judge its rows; malformed ones and those whose id is no id of the log's type are left out.
 
@@ -71,6 +74,7 @@ def read_side(
         max_bad_fraction: share of bad rows, or of a numeric column's values that are no numbers, above which the night
             fails.
         scratch: folder for the rows, beside which another one is made; both must outlive the result.
+        withheld: what is left out; it is counted, and is no bad row.
 
     Raises:
         InputError: a column is missing or mistyped, a file unreadable, too many bad rows or values, or no good row.
@@ -84,15 +88,18 @@ def read_side(
     row = F.struct(F.lit(0).alias("v"), *[quoted(name).alias(f"v{index}") for index, name in enumerate(features)])
     values = [quoted(side.id).try_cast(id_type).alias(id_name), row.alias(_ROW)]
     problem = id_problem(side.id, frame.schema[side.id].dataType, id_type, kind)
-    judged = write_judged(frame, values, problem, side, scratch, all_files=True, watched=[side.id, *features])
+    judge = None if withheld is None else partial(withheld.judged, types={id_name: id_type})
+    watched = [side.id, *features]
+    judged = write_judged(frame, values, problem, side, scratch, all_files=True, watched=watched, withheld=judge)
     counts, nulls = _judge(judged, side, features, id_type, max_bad_fraction)
     good = judged.filter(F.col(tables.REASON).isNull())
     named = [F.col(_ROW)[f"v{index}"].alias(name) for index, name in enumerate(features)]
-    check_numbers(good.select(F.col(tables.SOURCE_FILE).alias(FILE), *named), side, max_bad_fraction)
+    quote = id_name != tables.USER_ID  # a value in the wrong column may be an id, or a name
+    check_numbers(good.select(F.col(tables.SOURCE_FILE).alias(FILE), *named), side, max_bad_fraction, quote)
     once = scratch.with_name(f"{scratch.name}-once")  # read by everything that is fitted on it
     good.groupBy(id_name).agg(F.max(_ROW).alias(_ROW)).write.parquet(uri(once))
     rows = read_table(spark, once).select(id_name, *named)
-    bad = judged.filter(F.col(tables.REASON).isNotNull()).select(*BAD_ROW)
+    bad = judged.filter(F.col(tables.REASON).isNotNull() & ~F.col(tables.REASON).isin(*LEFT_OUT)).select(*BAD_ROW)
     return SideTable(rows, bad, counts, files, columns_of(frame), nulls)
 
 
@@ -111,6 +118,7 @@ def _judge(
 ) -> tuple[dict[str, int], Nulls]:
     by_reason, nulls = count_reasons(judged, [side.id, *features])
     good = by_reason.pop(None, 0)
+    left_out = {reason: by_reason.pop(reason) for reason in LEFT_OUT if reason in by_reason}
     bad = {reason: count for reason, count in sorted(by_reason.items()) if reason is not None}
     if not good:
         raise InputError(
@@ -118,10 +126,10 @@ def _judge(
             f"log's ids ({describe(bad) or 'the table is empty'}).",
             "Name the right id column, or correct the export.",
         )
-    total = good + sum(bad.values())
+    total = good + sum(left_out.values()) + sum(bad.values())
     remedy = f"Correct {reading_keys(side, 'the export', 'the id column')}"
     check_bad_rows(judged, bad, total, most, side, f"id {side.id!r}", remedy)
-    return {"read": total, "good": good, **bad}, nulls
+    return {"read": total, "good": good, **left_out, **bad}, nulls
 
 
 def _check_types(frame: "DataFrame", side: SideTableConfig, id_type: DataType) -> None:

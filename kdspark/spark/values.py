@@ -15,7 +15,7 @@ _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _YEAR_10000_US = 253_402_300_800 * 1_000_000
 
 
-def timestamp(frame: "DataFrame", columns: ColumnsConfig) -> tuple["Column", "Column"]:
+def timestamp_of(frame: "DataFrame", columns: ColumnsConfig) -> tuple["Column", "Column"]:
     """(ts in microseconds or as the log's ordinal, what is wrong with it)."""
     nothing = F.lit(None).cast("string")
     if columns.timestamp is None:

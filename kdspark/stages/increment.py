@@ -4,7 +4,7 @@ What comes out is what reading everything would give; where that cannot be promi
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from kdspark import __version__
 from kdspark.config import Config, DataConfig
 from kdspark.spark.filters import can_drop
 from kdspark.spark.sources import SourceFile
+from kdspark.stages.privacy import EVENTS, KEY
 from kdspark.workspace import read_json
 
 log = logging.getLogger("kdspark")
@@ -45,6 +46,7 @@ def increment_of(
     files: list[dict[str, Any]],
     columns_of: Callable[[list[SourceFile]], dict[str, str]],
     end_us: int,
+    privacy: Mapping[str, Any],
 ) -> Increment | None:
     """None where everything is to be read; the reason is logged.
 
@@ -53,6 +55,7 @@ def increment_of(
         files: the log's, as `listed_files` gives them.
         columns_of: names and types of the columns of some files.
         end_us: end of the night, exclusive.
+        privacy: what is left out tonight, as `privacy.settings` pins it.
     """
     if previous is None:
         return None
@@ -62,7 +65,7 @@ def increment_of(
         manifest = None
     obstacle = "the last published night's manifest is gone"
     if manifest is not None:
-        obstacle = _obstacle(config.data, manifest, files, end_us) or _missing(previous)
+        obstacle = _others(manifest, privacy) or _obstacle(config.data, manifest, files, end_us) or _missing(previous)
     if manifest is not None and not obstacle:
         known = {file["path"] for file in manifest["facts"]["files"]["interactions"]}
         fresh = [SourceFile(**file) for file in files if file["path"] not in known]
@@ -74,6 +77,13 @@ def increment_of(
         obstacle = "the new files have other columns"
     log.info("%-14s all of the log is read: %s", "prepare", obstacle)
     return None
+
+
+def _others(manifest: dict[str, Any], now: Mapping[str, Any]) -> str:
+    """Whoever was erased since must not be in what is known, and whoever is no longer erased must be."""
+    then = manifest["config"]["settings"].get(KEY, {})
+    changed = any(then.get(name) != now.get(name) for name in EVENTS)
+    return "other users are erased or other items sensitive than the last published night knew" if changed else ""
 
 
 def _missing(previous: Path) -> str:

@@ -12,6 +12,7 @@ from kdspark.errors import EmptyDayError, NoRowsError
 from kdspark.spark.ingest import Ingested, read_interactions
 from kdspark.spark.side_table import SideTable, read_side
 from kdspark.spark.sources import SourceFile, list_files
+from kdspark.spark.withheld import Withheld
 from kdspark.stages.increment import Increment
 from kdspark.stages.stage import Night
 
@@ -59,7 +60,11 @@ def _a_day_without(name: str) -> Iterator[None]:
 
 
 def read_logs(
-    night: Night, scratch: Path, files: list[dict[str, Any]], increment: Increment | None
+    night: Night,
+    scratch: Path,
+    files: list[dict[str, Any]],
+    increment: Increment | None,
+    withheld: Withheld | None = None,
 ) -> dict[str, Ingested]:
     """The log and the provided parts of its split, by name; the log comes first.
 
@@ -67,6 +72,7 @@ def read_logs(
         scratch: folder for what is read once and used several times.
         files: the log's, as `listed_files` gave them; any that have come since wait for the next night.
         increment: what was known before, or None where all of the log is to be read.
+        withheld: what is left out.
     """
     data = night.config.data
     fresh = increment.files if increment else [SourceFile(**file) for file in files]
@@ -86,22 +92,27 @@ def read_logs(
                 id_types=logs[LOG].id_types if logs else None,
                 files=fresh if name == LOG else None,
                 before=increment.counts if increment and name == LOG else None,
+                withheld=withheld,
             )
     return logs
 
 
-def read_sides(night: Night, id_types: dict[str, "DataType"], scratch: Path) -> dict[str, SideTable]:
+def read_sides(
+    night: Night, id_types: dict[str, "DataType"], scratch: Path, withheld: Withheld | None = None
+) -> dict[str, SideTable]:
     """The tables of users and items, where there are any.
 
     Args:
         id_types: types of the log's id columns.
         scratch: folder for what is read once and used several times.
+        withheld: what is left out.
     """
     data = night.config.data
     configs = {side: (getattr(data, side), id_name) for side, _, id_name in SIDES}
     return {
         side: read_side(
-            night.spark, config, id_name, id_types[id_name], data.filters.max_bad_fraction, scratch / f"raw-{side}"
+            *(night.spark, config, id_name, id_types[id_name], data.filters.max_bad_fraction, scratch / f"raw-{side}"),
+            withheld=withheld,
         )
         for side, (config, id_name) in configs.items()
         if config is not None

@@ -1,6 +1,7 @@
 """The order of the night, and which stages each verb runs."""
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from kdspark.stages.record import record_run
 from kdspark.stages.recorded import record_missed, recorded
 from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night, Stage
-from kdspark.workspace import Workspace, held, parse_date
+from kdspark.workspace import Workspace, held, parse_date, refuse_held
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -62,10 +63,14 @@ def run_verb(
         KdsparkError: with the remedy; nothing that was published has changed.
     """
     config = load_config(config_path, overrides)
+    os.umask(config.privacy.mask)  # of this process, and of those that it starts
+    if config.privacy.pseudonyms is not None:
+        config.privacy.pseudonyms.key()  # before anything is written: it may be missing
     night = Night(config, parse_date(date), Workspace(root), lambda: start_session(config), force, accept_schema)
     if is_done(night, verb):
         return
     with full_disks(night.places), held(night.workspace.lease(night.date), f"The night of {night.date}") as lease:
+        refuse_held(night.workspace.erasing, "Users are being erased")
         night.workspace.remove_left()
         night.publication.remove_left()
         if not is_done(night, verb):  # meanwhile
@@ -114,4 +119,4 @@ def start_session(config: Config) -> "SparkSession":
     """The night's Spark session; Spark is imported only when it is started."""
     from kdspark.spark.session import build_session
 
-    return build_session(config.spark, f"kdspark {config.name}")
+    return build_session(config.spark, f"kdspark {config.name}", config.privacy.umask)

@@ -18,10 +18,17 @@ from kdspark.errors import ConfigError
 from kdspark.spark.arrow_files import write_from_workers
 from kdspark.spark.drift import histograms
 from kdspark.spark.examples import positions_of, sequences_of
-from kdspark.spark.features import Clock, build_items, build_users, count_items, fit_behaviour, item_counts
+from kdspark.spark.features import (
+    Clock,
+    build_items,
+    build_users,
+    count_items,
+    fit_behaviour,
+    item_counts,
+    without_rare,
+)
 from kdspark.spark.filters import can_drop, deduplicate, drop_rare, drops_rare, heavy_enough
 from kdspark.spark.histories import read_histories
-from kdspark.spark.ids import extend_vocabulary
 from kdspark.spark.ingest import Ingested
 from kdspark.spark.io import read_table, training_files, uri, write_table
 from kdspark.spark.order import by_user
@@ -29,12 +36,14 @@ from kdspark.spark.side import Static, build_static
 from kdspark.spark.side_table import SideTable
 from kdspark.spark.split import check_split, split_events
 from kdspark.spark.user_files import laid_out
+from kdspark.stages import privacy
 from kdspark.stages.at_once import at_once
 from kdspark.stages.columns import check_columns, reading_columns
 from kdspark.stages.increment import LAYOUT, increment_of
 from kdspark.stages.inputs import LOG, SIDES, listed_files, read_logs, read_sides
 from kdspark.stages.previous import events_are_whole, folder_of, previous
 from kdspark.stages.stage import Night, Outcome, Scope, Stage, Task
+from kdspark.stages.vocabularies import ids_table, vocabulary
 from kdspark.workspace import Manifest, write_json
 
 if TYPE_CHECKING:
@@ -67,6 +76,7 @@ def _settings(night: Night) -> object:
         "refit": night.config.refit,
         "files": listed_files(night),
         "previous": before.key[:20] if before else None,
+        **privacy.settings(night),
     }
 
 
@@ -88,11 +98,12 @@ class _Builder:
         self.files: list[dict[str, Any]] = task.settings["files"][LOG]
         before = previous(task.night)
         self.previous = folder_of(task.night, before) if before else None
+        privacy.check_names(task.night, self.previous)
+        self.withheld = privacy.withheld_of(task.night, task.settings)
         night, files, columns_of = self.night, task.settings["files"], reading_columns(self.spark)
         self.columns = check_columns(self.data, self.previous, files, columns_of, night.accept_schema)
-        self.increment = increment_of(
-            night.config, self.previous, self.files, partial(columns_of, self.data.interactions), night.end_us
-        )
+        log_columns, left_out = partial(columns_of, self.data.interactions), task.settings.get(privacy.KEY, {})
+        self.increment = increment_of(night.config, self.previous, self.files, log_columns, night.end_us, left_out)
         if before and self.increment and not events_are_whole(night, before):
             self.increment = None
         self.rows: dict[str, int] = {}
@@ -100,12 +111,13 @@ class _Builder:
         self.clock = Clock(None if ordinal else self.night.end_us)
 
     def build(self) -> Outcome:
-        logs = read_logs(self.night, self.scratch, self.files, self.increment)
+        logs = read_logs(self.night, self.scratch, self.files, self.increment, self.withheld)
         filters = self.data.filters
         events = {name: heavy_enough(log.events, filters) for name, log in logs.items()}
         if drops_rare(filters):
             events[LOG] = drop_rare(deduplicate(events[LOG], filters), filters)
-        sides = read_sides(self.night, logs[LOG].id_types, self.scratch)
+        self.id_types = logs[LOG].id_types
+        sides = read_sides(self.night, self.id_types, self.scratch, self.withheld)
         read: dict[str, Ingested | SideTable] = {**logs, **sides}
         bad = [source.quarantine.withColumn(tables.INPUT, F.lit(name)) for name, source in read.items()]
         self._write(reduce(lambda a, b: a.unionByName(b), [*bad, *self._known("quarantine")]), "quarantine")
@@ -129,6 +141,7 @@ class _Builder:
             "schemas": {name: self.columns.columns.get(name) or source.columns for name, source in read.items()},
             "nulls": {name: source.nulls for name, source in read.items()},
             "schema_accepted": self.columns.accepted,
+            "id_types": privacy.logged_types(self.id_types),
             **self._day(logs[LOG].events),
             "future_from": min((ts for ts in late if ts is not None), default=None),
             "layout": LAYOUT,
@@ -136,12 +149,12 @@ class _Builder:
         return Outcome(rows=self.rows, facts=facts)
 
     def _write_ids(self, events: "dict[str, DataFrame]", side: "DataFrame | None", idx_name: str, id_name: str) -> None:
-        name = _ids_table(id_name)
-        parts = [frame.select(id_name) for frame in events.values()]
-        parts += [side.select(id_name)] if side is not None else []
-        reduce(lambda a, b: a.unionByName(b), parts).distinct().write.parquet(uri(self.scratch / name))
-        known = read_table(self.spark, self.previous / name) if self.previous else None
-        self._write(extend_vocabulary(self._scratch(name), known, idx_name, id_name), name)
+        frames = [*events.values(), *([side] if side is not None else [])]
+        found = vocabulary(
+            *(self.spark, frames, idx_name, id_name),
+            *(self.previous, self.scratch, self.withheld, self.id_types),
+        )
+        self._write(found, ids_table(id_name))
 
     def _write_interactions(self, events: "dict[str, DataFrame]", rows: int) -> dict[str, int]:
         """All events of a user in one file, latest first: what follows reads whole users, file by file."""
@@ -191,7 +204,7 @@ class _Builder:
         known = read_table(self.spark, self.previous / codes) if self.previous else None
         trained = self._scratch("histories_train") if side == "users" else self._item_counts("train")
         config = getattr(self.data, side)
-        vocabulary = self._table(_ids_table(id_name))
+        vocabulary = self._table(ids_table(id_name))
 
         def write_codes(frame: "DataFrame") -> "DataFrame":
             self._write(frame, "feature_codes", codes)
@@ -209,7 +222,8 @@ class _Builder:
             table = build_users(
                 self._scratch(f"histories_{scope}"), users, self.data.features.history_length, self.clock
             )
-            self._write(laid_out(table, self.rows["user_ids"]), "users", f"users_{scope}")
+            there = table.filter(F.col(tables.USER_ID).isNotNull())  # who was erased has a number, and nothing else
+            self._write(laid_out(there, self.rows["user_ids"]), "users", f"users_{scope}")
             total = sum(splits[name] for name in splits_of(scope))
             table = build_items(self._item_counts(scope), items, total, behaviour, self.clock)
             self._write(table, "items", f"items_{scope}")
@@ -252,7 +266,9 @@ class _Builder:
         write_json(self.out / FEATURES_FILE, description)
 
     def _item_counts(self, scope: Scope) -> "DataFrame":
-        return item_counts(self._scratch(_ITEMS), splits_of(scope))
+        splits, least = splits_of(scope), self.night.config.privacy.min_users_per_item
+        counts = item_counts(self._scratch(_ITEMS), splits)
+        return without_rare(counts, self._table("interactions"), splits, least) if least > 1 else counts
 
     def _known(self, name: str) -> "list[DataFrame]":
         """What the night that this one goes on from says of the log in a table; empty where all of it is read."""
@@ -270,10 +286,6 @@ class _Builder:
     def _write(self, frame: "DataFrame", table: str, name: str | None = None) -> None:
         name = name or table
         self.rows[name] = write_table(frame, table, self.out / name)
-
-
-def _ids_table(id_name: str) -> str:
-    return "user_ids" if id_name == tables.USER_ID else "item_ids"
 
 
 STAGE = Stage(NAME, NAME, (), _settings, _build)

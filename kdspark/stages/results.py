@@ -109,10 +109,11 @@ def verify(root: str, every: bool) -> str:
 
 
 def _published(workspace: Workspace) -> Publication:
-    return published_in(workspace, noted_place(workspace), _session)
+    return published_in(workspace, noted_place(workspace), session)
 
 
-def _session() -> "SparkSession":
+def session() -> "SparkSession":
+    """For those who know nothing but ROOT, and whose runs are published elsewhere."""
     from kdspark.config import SparkConfig
     from kdspark.spark.session import build_session
 

@@ -23,7 +23,7 @@ from kdspark.spark.histories import read_seen
 from kdspark.spark.io import count_rows, read_table
 from kdspark.spark.sources import SourceFile, list_files
 from kdspark.spark.user_files import UserPass, write_beside
-from kdspark.stages import prepare, student
+from kdspark.stages import prepare, privacy, student
 from kdspark.stages.stage import Night, Outcome, Stage, Task
 from kdspark.workspace import read_json
 
@@ -66,7 +66,9 @@ def _build(task: Task, model: str) -> Outcome:
     if config.rules is not None:
         files = {key: [SourceFile(**file) for file in found] for key, found in task.settings["files"].items()}
         events_N, folder = Prepared(prepared).events_of_items("full"), scratch / "tables"
-        compiled = partial(compile_rules, spark, config.rules, files, prepared, events_N, task.night.end_us, folder)
+        withheld = privacy.withheld_of(task.night, read_json(prepared / "manifest.json")["config"]["settings"])
+        end_us = task.night.end_us
+        compiled = partial(compile_rules, spark, config.rules, files, prepared, events_N, end_us, folder, withheld)
     found = recommendations(spark, Prepared(prepared), bundle, config, scratch, compiled)
     version = str(read_json(bundle / "model.json")["sha256"])[:16]
     written = write_recommendations(found, config, task.night.date, version, task.out / TABLE)

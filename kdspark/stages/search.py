@@ -4,6 +4,7 @@ Stages that a trial's values do not change are found, not run again. Nothing her
 and measured in the scope "train".
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,7 @@ from kdspark.workspace import (
     exclusive,
     inside,
     parse_date,
+    refuse_held,
     write_bytes,
     write_json,
 )
@@ -54,6 +56,7 @@ def run_search(
     raw = read_yaml(config_path)
     config = parse_config(raw, overrides, source=config_path)  # puts the overrides into `raw`
     search = load_search(search_path, trials)
+    os.umask(config.privacy.mask)
     night = Night(config, parse_date(date), Workspace(root), lambda: start_session(config))
     record, folder = search_night(night, raw, search)
     return f"{search_table(record)}\n\nBest values: {folder / BEST}\nReport: {folder / SEARCH_REPORT}"
@@ -85,6 +88,7 @@ def search_night(night: Night, raw: Mapping[str, Any], search: SearchConfig) -> 
     root = night.workspace.root
     folder = inside(root, root / "search" / _name(night, raw, search, keys[-1]))
     with exclusive(folder / "lock", "This search"):
+        refuse_held(night.workspace.erasing, "Users are being erased")
         workspace = TrialWorkspace(night.workspace.root, folder, keys)
         trials = Trials(replace(night, workspace=workspace, start_session=lambda: night.spark), raw, search)
         study = Study(folder, search)

@@ -103,7 +103,8 @@ def _made(night: Night, named: dict[str, str]) -> dict[str, Manifest]:
     workspace = night.workspace
     found = {name: workspace.manifest_in(name, folder) for name, folder in named.items()}
     for manifest in [manifest for manifest in found.values() if manifest is not None]:
-        found |= {need: workspace.finished(need, key) for need, key in manifest.inputs.items()}
+        # those that users were erased from no longer count as finished
+        found |= {need: workspace.manifest_in(need, key[:20]) for need, key in manifest.inputs.items()}
     return {name: manifest for name, manifest in found.items() if manifest is not None}
 
 

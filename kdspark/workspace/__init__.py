@@ -11,14 +11,17 @@ ROOT/published/<date>/<run_id>/    recommendations/ and manifest.json; never cha
 ROOT/search/<name>-<digest>/       one search: journal.log (its trials), search.json, report.html, best.yaml,
                                    and the stages of its latest trials
 ROOT/latest.json                   the pointer to the newest published run; replaced by an atomic rename
-ROOT/leases/<date>.json            who works on a date
+ROOT/leases/<date>.json            who works on a date; leases/erase.json: who erases users
+ROOT/erased/                       keyed hashes of the users that were erased, and their key
+ROOT/receipts/                     what each `kdspark erase` did
 
 `published/` and `latest.json` may lie in another store, any file system that Hadoop knows (`publish.to`).
 """
 
+from kdspark.workspace.erased import ErasedUsers
 from kdspark.workspace.files import described, digest_of, link_or_copy, read_json, sha256_file, write_bytes, write_json
 from kdspark.workspace.layout import Workspace
-from kdspark.workspace.lease import Lease, held
+from kdspark.workspace.lease import Lease, held, refuse_held
 from kdspark.workspace.lock import exclusive
 from kdspark.workspace.manifest import Manifest
 from kdspark.workspace.paths import inside, parse_date
@@ -28,6 +31,7 @@ from kdspark.workspace.store import LocalStore, Store
 from kdspark.workspace.trials import TrialWorkspace
 
 __all__ = [
+    "ErasedUsers",
     "Lease",
     "LocalStore",
     "Manifest",
@@ -44,6 +48,7 @@ __all__ = [
     "link_or_copy",
     "parse_date",
     "read_json",
+    "refuse_held",
     "remove_left_scratch",
     "scratch",
     "scratch_until_exit",

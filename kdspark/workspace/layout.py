@@ -19,7 +19,8 @@ from kdspark.workspace.paths import RUN_ID, inside, is_inside, links_in
 
 log = logging.getLogger("kdspark")
 
-_WRITTEN = ("checkpoints", "runs", "published", "leases", "health")  # folders of files that are replaced
+# folders of files that are replaced
+_WRITTEN = ("checkpoints", "runs", "published", "leases", "health", "erased", "receipts")
 _OWN = (*_WRITTEN, "stages", "search", "latest.json", "publish.json")
 
 
@@ -141,6 +142,11 @@ class Workspace:
     def lease(self, date: dt.date) -> Path:
         """The file by which one run at a time works on a date."""
         return self.root / "leases" / f"{date.isoformat()}.json"
+
+    @property
+    def erasing(self) -> Path:
+        """The lease of whoever erases users, while which no night runs."""
+        return self.root / "leases" / "erase.json"
 
     @contextmanager
     def pointing(self) -> Iterator[None]:

@@ -104,6 +104,19 @@ def held(path: Path, what: str, lasts_s: float = _LASTS_S) -> Iterator[Lease]:
         lease.give_up()
 
 
+def refuse_held(path: Path, what: str) -> None:
+    """Raise LeaseError if somebody holds a lease that is in the way.
+
+    Two kinds of work that exclude each other take their own lease first, and then look for the other's.
+    """
+    holder = _read(path)
+    if holder is not None and _holds(holder):
+        raise LeaseError(
+            f"{what} by process {holder['pid']} on {holder['host']} ({path}).",
+            "Wait for it, and run the command again.",
+        )
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     """None where there is none, or a damaged one."""
     try:

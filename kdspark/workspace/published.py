@@ -7,6 +7,7 @@ at a whole run, the old one or the new one, and the next try goes on from there.
 is recorded for its date, and does not move `latest.json` back.
 """
 
+import contextlib
 import datetime as dt
 import itertools
 import json
@@ -84,7 +85,7 @@ class Publication:
         """
         final = _run(date, run_id)
         if not self.store.exists(f"{final}/{MANIFEST}"):
-            self._put(date, run_id, table, facts, known)
+            self.put(date, run_id, table, facts, known)
         reached("publish.renamed")
         run = self.run(date, run_id)
         current = self._readable(POINTER)
@@ -189,14 +190,15 @@ class Publication:
                 if name.startswith(_STAGING) and is_left(Path(self.store.url(f"{_FOLDER}/{date}/{name}"))):
                     self.store.delete(f"{_FOLDER}/{date}/{name}")
 
-    def _put(
+    def put(
         self,
         date: dt.date,
         run_id: str,
         table: Path,
         facts: Mapping[str, Any],
-        known: Mapping[str, Mapping[str, Any]] | None,
+        known: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
+        """Put a table into the store as `publish` does, and leave the pointers where they are."""
         scratch = f"{_FOLDER}/{date}/{owned(_STAGING + run_id)}"
         try:
             self.store.put(table, f"{scratch}/{TABLE}")
@@ -227,10 +229,8 @@ class Publication:
     def _dates(self) -> list[dt.date]:
         found = []
         for name in self.store.folders(_FOLDER):
-            try:
+            with contextlib.suppress(ValueError):
                 found.append(dt.date.fromisoformat(name))
-            except ValueError:
-                continue
         return sorted(found)
 
     def _withdrawn(self, pointer: str) -> bool:

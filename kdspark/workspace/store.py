@@ -42,6 +42,9 @@ class Store(Protocol):
     def put(self, folder: Path, name: str) -> None:
         """Copy a local folder, hidden files left out, to a name where there is nothing."""
 
+    def fetch(self, name: str, folder: Path) -> None:
+        """Copy a folder's files to a local one, which must not exist."""
+
     def rename(self, name: str, new: str) -> None:
         """Give a folder a name where there is nothing, at once."""
 
@@ -89,6 +92,9 @@ class LocalStore:
     def put(self, folder: Path, name: str) -> None:
         target = self._path(name)
         shutil.copytree(folder, target, ignore=shutil.ignore_patterns(*_HIDDEN), copy_function=link_or_copy)
+
+    def fetch(self, name: str, folder: Path) -> None:
+        shutil.copytree(self.root / name, folder, copy_function=link_or_copy)
 
     def rename(self, name: str, new: str) -> None:
         target = self._path(new)

@@ -85,9 +85,9 @@ def test_the_tables_are_those_of_a_full_rebuild(
     read: list[str] = []
     ingest = stage.read_logs
 
-    def read_logs(night, scratch, files, increment):
+    def read_logs(night, scratch, files, increment, withheld):
         read.append("all" if increment is None else f"{len(increment.files)} of {len(files)}")
-        return ingest(night, scratch, files, increment)
+        return ingest(night, scratch, files, increment, withheld)
 
     monkeypatch.setattr(stage, "read_logs", read_logs)
     for night in (slice(0, 9), slice(9, 10), slice(10, 12)):
@@ -142,7 +142,7 @@ def previous(folder: Path, **changes: Any) -> Path:
 
 def found(folder: Path | None, files: Any = FILES, there: dict[str, str] = COLUMNS, **data: Any) -> Any:
     config = {"data": {**DATA, **data}, "teacher": {"kind": "ease"}, "student": {"kind": "mf"}}
-    return increment_of(parse_config(config), folder, files, lambda fresh: there, END_US)
+    return increment_of(parse_config(config), folder, files, lambda fresh: there, END_US, {})
 
 
 def test_new_files_alone_are_read(tmp_path: Path) -> None:
