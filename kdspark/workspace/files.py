@@ -29,7 +29,8 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say which
+        if error.errno is not None:  # else it has a message of its own
+            error.filename = error.filename or str(path)  # a full disk does not say which
         raise
     finally:
         temporary.unlink(missing_ok=True)

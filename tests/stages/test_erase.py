@@ -122,7 +122,7 @@ def test_what_is_published_and_kept_forgets_the_user(root: Root) -> None:
 def check_erased(root: Root, users: list[str]) -> None:
     for user in users:
         assert root.files_with(user) == []
-    assert verify(str(root.folder), every=True).startswith("2 published runs")
+    assert verify(str(root.folder), every=True).startswith("Published runs: 2,")
     assert root.latest == "r1-e1"
     kept = {path.parts[-3] for path in root.folder.glob("stages/*/*/*") if path.is_dir()}
     assert kept == {"prepare", *STUDENTS}
