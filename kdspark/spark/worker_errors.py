@@ -23,6 +23,7 @@ _NO_MEMORY = (  # how Python, numpy, Arrow, torch, threads and libraries that ar
     *("MemoryError", "not enough memory", "can't allocate memory", "Cannot allocate memory", "Unable to allocate"),
     *("can't start new thread", "Resource temporarily unavailable", "failed to map segment"),
 )
+_NO_MEMORY_UNDER_LIMIT = ("Could not find/load shared object", "without setting an exception")  # llvmlite, Python
 _DIED = {"Python worker exited unexpectedly": "a Python worker", "ExecutorLostFailure": "an executor"}
 _KINDS = {
     f"{errors.__name__}.{name}": kind
@@ -58,10 +59,9 @@ def raised_in_worker(error: PythonException | Py4JJavaError) -> KdsparkError | N
 
 
 def _out_of_memory(doing: str, error: PythonException | Py4JJavaError) -> StageError | None:
-    said = _last_words(error)
-    if not any(words in said for words in _NO_MEMORY):
+    said, limit = _last_words(error), _limit()
+    if not any(words in said for words in (*_NO_MEMORY, *(_NO_MEMORY_UNDER_LIMIT if limit else ()))):
         return None
-    limit = _limit()
     problem = f"{doing}: a Python worker could not get the memory that it needs ({' '.join(said.split())[:200]})."
     if limit:
         return StageError(problem, f"Raise {_LIMIT}, which is {limit}, and run the same command again.")

@@ -1,7 +1,6 @@
 """C2: a real standalone master with two workers on loopback, nights on it, and a look at its executors."""
 
-import os
-import re
+import itertools
 import shlex
 import sys
 import time
@@ -15,7 +14,6 @@ from tests.faults.nights import SPARK, FaultyNight
 from tests.integration.cluster import standalone_cluster
 
 _NAMES = ("127.0.0.1", "localhost")  # one machine, two hosts: else Spark would not try a slow task a second time
-_MAIN_CLASS = "CoarseGrainedExecutorBackend"
 
 
 @dataclass(frozen=True)
@@ -78,11 +76,12 @@ class ClusterNight(FaultyNight):
 
 
 def _executor(application: str, executor: str) -> int:
-    wanted = re.compile(rf"{_MAIN_CLASS}\0.*--executor-id\0{executor}\0.*--app-id\0{application}\0", re.DOTALL)
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if wanted.search((folder / "cmdline").read_text(errors="replace")) and int(folder.name) != os.getpid():
-                return int(folder.name)
+            words = (folder / "cmdline").read_text(errors="replace").split("\0")
         except OSError:
             continue
+        told = dict(itertools.pairwise(words))  # --name value
+        if told.get("--executor-id") == executor and told.get("--app-id") == application:
+            return int(folder.name)
     raise AssertionError(f"executor {executor} of {application} is no more")
