@@ -54,7 +54,8 @@ class Days:
         return pd.DataFrame(rows, columns=["u", "i", "t", "extra"])
 
     def write(self, date: str, rows: Frame) -> None:
-        rows.to_parquet(self.log / f"{date}.parquet", index=False)
+        texts = {name: "string" for name in rows.columns if rows[name].dtype == object}  # of no rows, too
+        rows.astype(texts).to_parquet(self.log / f"{date}.parquet", index=False)
 
     def night(self, date: str, **changes: Any) -> Runner:
         config = parse_config({**self.config, "gate": {**self.config["gate"], **changes.pop("gate", {})}})
@@ -84,14 +85,19 @@ def days(spark: SparkSession, tmp_path: Path) -> Days:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda day: day.drop(columns="u"), r"'u' \(`data\.columns\.user`\) was string and is gone\. Correct"),
+        pytest.param(
+            lambda day: day.drop(columns="u"),
+            r"'u' \(`data\.columns\.user`\) was string and is gone\. Correct",
+            marks=pytest.mark.faults,
+        ),
         (
             lambda day: day.rename(columns={"u": "userid2"}),
             r"'u' \(`data\.columns\.user`\) was string and is gone; 'userid2' string is new\. Correct",
         ),
-        (
+        pytest.param(
             lambda day: day.assign(t=day["t"].astype(str)),
             r"'t' \(`data\.columns\.timestamp`\) was bigint and is string\. .*`--accept-schema`",
+            marks=pytest.mark.faults,
         ),
     ],
     ids=["dropped", "renamed", "retyped"],
@@ -143,6 +149,7 @@ def test_fault_15_a_day_without_events(days: Days, caplog: pytest.LogCaptureFixt
     days.night(NEXT)
 
 
+@pytest.mark.faults
 def test_fault_15_a_log_that_is_gone(days: Days, caplog: pytest.LogCaptureFixture) -> None:
     (days.log / f"{DATE}.parquet").unlink()
     with pytest.raises(EmptyDayError, match=r"log: no such file\."):
@@ -158,7 +165,9 @@ def test_fault_15_a_log_that_is_gone(days: Days, caplog: pytest.LogCaptureFixtur
         days.night(NEXT, gate={"on_empty_day": "keep_previous"})
 
 
-@pytest.mark.parametrize(("events", "words"), [(24, r"is 0\.4, below 0\.5"), (300, "is 5, above 4")])
+@pytest.mark.parametrize(
+    ("events", "words"), [(24, r"is 0\.4, below 0\.5"), pytest.param(300, "is 5, above 4", marks=pytest.mark.faults)]
+)
 def test_fault_16_a_day_of_unusual_size_is_blocked_before_training(days: Days, events: int, words: str) -> None:
     for before in ("2023-12-30", "2023-12-31"):
         staged = days.root / "staged"
