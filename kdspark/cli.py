@@ -2,7 +2,8 @@
 published: `kdspark latest`, `runs`, `rollback`, `verify`.
 
 Exit codes: 0 done, 2 configuration, 3 input, 4 stage, 5 training, 6 publish, 7 model, 8 the date is being run already
-(see kdspark.errors), 143 stopped by SIGTERM. A user's mistake prints one line on stderr and no stack trace.
+(see kdspark.errors), 9 `doctor` has found what must be mended, 143 stopped by SIGTERM. A user's mistake prints one line
+on stderr and no stack trace.
 """
 
 import json
@@ -11,13 +12,13 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Optional
 
 import typer
 
 from kdspark import __version__, watchdog
 from kdspark.errors import KdsparkError, StalledError
+from kdspark.stopping import STOPPED, stop
 
 ConfigOption = Annotated[str, typer.Option("--config", help="YAML configuration; see conf/.")]
 DateOption = Annotated[str, typer.Option("--date", help="The night's date, YYYY-MM-DD; events up to its end (UTC).")]
@@ -31,9 +32,6 @@ ForceOption = Annotated[
     bool,
     typer.Option("--force", help="Publish a date anew, and what the quality gate blocks; the manifest records it."),
 ]
-
-_STOPPED = 128 + signal.SIGTERM
-_PATIENCE_S = 10.0
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=(__doc__ or "").split("\n")[0]
@@ -149,6 +147,21 @@ def verify(
 
 
 @app.command()
+def doctor(
+    config: Annotated[Optional[str], typer.Option("--config", help="As for a night.")] = None,  # noqa: UP045
+    root: Annotated[Optional[str], typer.Option("--root", help="As for a night.")] = None,  # noqa: UP045
+    set_: SetOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check a machine or a cluster before its first night."""
+    from kdspark.doctor.run import run_doctor
+
+    report, code = run_doctor(config, root, set_ or [], as_json)
+    typer.echo(report)
+    raise typer.Exit(code)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(json.dumps({"kdspark": __version__}))
@@ -159,13 +172,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     configure_logging()
     stopped = threading.Event()
     here = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, lambda *_: _stop(stopped)) if here else None
+    before = signal.signal(signal.SIGTERM, lambda *_: stop(stopped)) if here else None
     watchdog.arm()
     try:
         app(args=list(arguments) if arguments is not None else None)
     except BaseException as error:
         if stopped.is_set():  # whatever came of it
-            sys.exit(_STOPPED)
+            sys.exit(STOPPED)
         if not isinstance(error, KdsparkError):
             raise
         sys.stderr.write(f"kdspark: error: {error}\n")
@@ -176,25 +189,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         watchdog.disarm()
         if here:
             signal.signal(signal.SIGTERM, before)
-
-
-def _stop(stopped: threading.Event) -> None:
-    """End as after an error: what is half written is removed, the lease is given up.
-
-    A thread that waits for the JVM must not leave it: what it asks next would wait for the same job, and take that
-    one's answer. So running jobs are cancelled, which fails the thread that waits; without any, it ends here.
-    """
-    if stopped.is_set():
-        return
-    stopped.set()
-    logging.getLogger("kdspark").warning("stopped by SIGTERM; run the same command again to go on")
-    if "pyspark" not in sys.modules:
-        sys.exit(_STOPPED)
-    from kdspark.spark.session import cancel_jobs
-
-    with ThreadPoolExecutor(1) as pool:  # this thread's own way to the JVM may be taken
-        if not pool.submit(cancel_jobs).result(_PATIENCE_S):
-            sys.exit(_STOPPED)
 
 
 def main_job(verb: str) -> None:
