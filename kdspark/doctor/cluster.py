@@ -90,13 +90,13 @@ def _ask(patient: Patient, token: Path | None) -> Answers:
     context = patient.session.sparkContext
     tasks = max(2, 2 * concurrent_tasks(patient.session))
     path, packages, wait_s = str(token) if token else None, _PACKAGES, _WAIT_S
-    cloudpickle.register_pickle_by_value(probes)  # executors may lack this package
+    cloudpickle.register_pickle_by_value(probes)  # type: ignore[no-untyped-call]  # executors may lack this package
     probe = probes.probe
     try:
         asked = context.parallelize(range(tasks), tasks).mapPartitions(lambda rows: probe(rows, path, packages, wait_s))
         return [json.loads(text) for text in asked.map(json.dumps).collect()]  # a row per task
     finally:
-        cloudpickle.unregister_pickle_by_value(probes)
+        cloudpickle.unregister_pickle_by_value(probes)  # type: ignore[no-untyped-call]
 
 
 def _alike(answers: Answers) -> Finding:

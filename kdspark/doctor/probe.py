@@ -1,11 +1,11 @@
 """What runs on executors. It is sent as it is, and so names nothing but Python's own library: an executor may lack
 kdspark itself, which is one of the things to find out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
-def probe(tasks: Iterator[int], token: str | None, packages: list[str], wait_s: float) -> Iterator[dict[str, Any]]:
+def probe(tasks: Iterable[int], token: str | None, packages: list[str], wait_s: float) -> Iterator[dict[str, Any]]:
     """What an executor is like.
 
     Args:
