@@ -2,7 +2,8 @@
 published: `kdspark latest`, `runs`, `rollback`, `verify`, `erase`.
 
 Exit codes: 0 done, 2 configuration, 3 input, 4 stage, 5 training, 6 publish or blocked, 7 model, 8 the date is being
-run already (see kdspark.errors), 143 stopped by SIGTERM. A user's mistake prints one line on stderr and no stack trace.
+run already (see kdspark.errors), 9 `doctor` has found what must be mended, 143 stopped by SIGTERM. A user's mistake
+prints one line on stderr and no stack trace.
 """
 
 import json
@@ -185,6 +186,21 @@ def erase(
     from kdspark.stages.erase import erase as erase_users
 
     typer.echo(erase_users(root, user or [], users, config, grace))
+
+
+@app.command()
+def doctor(
+    config: Annotated[Optional[str], typer.Option("--config", help="As for a night.")] = None,  # noqa: UP045
+    root: Annotated[Optional[str], typer.Option("--root", help="As for a night.")] = None,  # noqa: UP045
+    set_: SetOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check a machine or a cluster before its first night."""
+    from kdspark.doctor.run import run_doctor
+
+    report, code = run_doctor(config, root, set_ or [], as_json)
+    typer.echo(report)
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Stopping in order at SIGTERM."""
+"""Stopping by SIGTERM, as a scheduler does."""
 
 import logging
 import signal
@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 STOPPED = 128 + signal.SIGTERM
-"""The exit code."""
+"""Exit code of a process that was stopped so."""
 _PATIENCE_S = 10.0
 
 

@@ -37,7 +37,7 @@ def disarm() -> None:
 def expected_within(seconds: float) -> Iterator[None]:
     """While this thread waits, so long at most: if it does not come back, not even late, stacks are printed, and the
     process ends."""
-    if not _armed.is_set():
+    if not _armed.is_set() or sys.__stderr__ is None:
         yield
         return
     faulthandler.dump_traceback_later(seconds + GRACE_S, exit=True, file=sys.__stderr__ or 2)

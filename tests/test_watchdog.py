@@ -11,7 +11,7 @@ import ctypes, sys, threading, time
 from kdspark import cli, watchdog
 from kdspark.distill.prefetch import prefetched
 
-watchdog.GRACE_S = 1.0
+watchdog.GRACE_S = 3.0
 """
 BLOCKED = """
 def source():
@@ -53,4 +53,5 @@ def test_fault_27_a_blocked_thread_does_not_keep_the_process(body: str, code: in
     assert "in source" in ended.stderr  # the stack that says where it hangs
     if code == 5:
         assert "kdspark: error: rows of /data: no data within 0.3 s (`loader.stall_seconds`)." in ended.stderr
+        assert ended.stderr.count("kdspark: error:") == 1
         assert "Traceback" not in ended.stderr

@@ -30,7 +30,7 @@ FILES = [
     "[x]*?.csv",
     "it's; DROP TABLE x--.csv",
     "100%2F..%2f.csv",
-    "${env:HOME}.csv",
+    "${x}.csv",
     "back\\slash `q`.csv",
 ]
 
