@@ -27,7 +27,7 @@ from kdspark import tables
 from kdspark.config import ColumnsConfig, SourceConfig
 from kdspark.errors import InputError, NoRowsError
 from kdspark.spark.id_types import check_ids_meet, id_problem
-from kdspark.spark.nulls import Nulls
+from kdspark.spark.nulls import Nulls, together
 from kdspark.spark.quarantine import BAD_ROW, check_bad_rows, count_reasons, write_judged
 from kdspark.spark.sources import SourceFile, columns_of, list_files, quoted, read_source, require_columns
 from kdspark.spark.unreadable import reading_keys
@@ -57,7 +57,7 @@ class Ingested:
         counts: rows read, good rows, and rows by reason.
         files: what was read, to be pinned in the manifest.
         columns: of the files, with their types.
-        nulls: missing values of the columns in use, by what they are used for, in what was read tonight.
+        nulls: missing values of the columns in use, by what they are used for.
         future_from: the first timestamp at or after the night's end, or None.
         id_types: USER_ID and ITEM_ID -> their type in the log; users that have pseudonyms have text in `events`.
     """
@@ -83,6 +83,7 @@ def read_interactions(
     id_types: Mapping[str, DataType] | None = None,
     files: list[SourceFile] | None = None,
     before: Mapping[str, int] | None = None,
+    nulls_before: Nulls | None = None,
     withheld: Withheld | None = None,
 ) -> Ingested:
     """Read, normalise and judge every row of an interaction log.
@@ -97,8 +98,8 @@ def read_interactions(
             are cast (one that does not fit is a bad row); any other difference is an error, since "7" and "007" are
             two ids as text and one as a number.
         files: of the source, those to read; None: all.
-        before: `Ingested.counts` of its other files, which were read another night; they are part of the share of bad
-            rows, and of the result.
+        before, nulls_before: `Ingested.counts` and `nulls` of its other files, which were read another night; they are
+            part of the share of bad rows, and of the result.
         withheld: what is left out; it is counted, and is no bad row.
 
     Raises:
@@ -121,6 +122,7 @@ def read_interactions(
     watched = {key: name for key in _WATCHED if (name := getattr(columns, key)) is not None}
     rows = _judged(frame, columns, ids, end_us, source, scratch, list(watched.values()), withheld)
     found_by_reason, nulls = count_reasons(rows, list(watched))
+    nulls = nulls if nulls_before is None else together(nulls, nulls_before)
     by_reason = Counter({_NAMES.get(reason, reason or ""): count for reason, count in found_by_reason.items()})
     by_reason.update({name: count for name, count in (before or {}).items() if name != "read"})
     good, future = by_reason.pop("good", 0), by_reason.pop("future", 0)

@@ -42,6 +42,22 @@ def sums_of_missing(size: int) -> "list[Column]":
     ]
 
 
+def together(one: Nulls, other: Nulls) -> Nulls:
+    """Of two sets of rows with the same columns."""
+    missing = {name: count + other["missing"].get(name, 0) for name, count in one["missing"].items()}
+    return {"rows": one["rows"] + other["rows"], "missing": missing}
+
+
+def since(now: Nulls, before: Nulls | None) -> Nulls:
+    """Of the rows that have come since an earlier night, of a log that has only grown; else, and where none has come,
+    of all rows: a day on which a column goes missing is a small part of a long log."""
+    if before is None or now["missing"].keys() != before["missing"].keys() or now["rows"] <= before["rows"]:
+        return now
+    missing = {name: count - before["missing"][name] for name, count in now["missing"].items()}
+    rows = now["rows"] - before["rows"]
+    return {"rows": rows, "missing": missing} if all(0 <= count <= rows for count in missing.values()) else now
+
+
 def shares(nulls: Mapping[str, Nulls]) -> dict[str, float]:
     """`<input>.<column>` -> share of missing values, of inputs from which a row was read.
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdspark.report.comparison import STUDENT, STUDENT_PLAIN, TEACHER, Comparison, find_model, value_of
-from kdspark.spark.nulls import shares
+from kdspark.spark.nulls import shares, since
 from kdspark.stages.drift import psi
+from kdspark.stages.inputs import LOG
 
 Health = Mapping[str, Any]
 
@@ -22,13 +23,15 @@ def of_inputs(rows: Mapping[str, int], facts: Mapping[str, Any], earlier: Sequen
         empty_day: whether the log had none before filters, either.
         log_events, known_users, known_items: in all, ids of side tables among them.
         new_users, new_items: how many more than on the last published night, as a share of tonight's.
-        null_rates: `<input>.<column>` -> share of missing values.
+        nulls: missing values in all that was read, by input.
+        null_rates: `<input>.<column>` -> share of missing values; in the log, of the rows that have come since.
         histograms: see `spark.drift`.
         psi: how far each of these is from the last published night's.
     """
     last: Health = earlier[0] if earlier else {}
     known = {"known_users": rows.get("user_ids"), "known_items": rows.get("item_ids")}
-    histograms = facts.get("histograms", {})
+    histograms, nulls = facts.get("histograms", {}), facts.get("nulls", {})
+    fresh = {LOG: since(nulls[LOG], last.get("nulls", {}).get(LOG))} if LOG in nulls else {}
     return {
         "day_events": facts.get("day_events"),
         "empty_day": facts.get("empty_day", False),
@@ -36,7 +39,8 @@ def of_inputs(rows: Mapping[str, int], facts: Mapping[str, Any], earlier: Sequen
         **known,
         "new_users": _share_of_new(known["known_users"], last.get("known_users")),
         "new_items": _share_of_new(known["known_items"], last.get("known_items")),
-        "null_rates": shares(facts.get("nulls", {})),
+        "nulls": nulls,
+        "null_rates": shares(nulls | fresh),
         "histograms": histograms,
         "psi": {
             name: found

@@ -12,13 +12,14 @@ from typing import Any
 from kdspark import __version__
 from kdspark.config import Config, DataConfig
 from kdspark.spark.filters import can_drop
+from kdspark.spark.nulls import Nulls
 from kdspark.spark.sources import SourceFile
 from kdspark.stages.privacy import EVENTS, KEY
 from kdspark.workspace import read_json
 
 log = logging.getLogger("kdspark")
 
-LAYOUT = 2
+LAYOUT = 3
 """Of the tables that a night goes on from; one of another layout cannot be."""
 _EVENTS = {"interactions", "columns", "filters"}  # what decides which events a file holds
 
@@ -29,13 +30,14 @@ class Increment:
 
     Attributes:
         folder: output of the last published night's stage prepare.
-        counts: rows of the log that it had read, as `Ingested.counts`.
+        counts, nulls: of the log that it had read, as in `Ingested`.
         files: files of the log that have come since.
         future_from: the first timestamp of an event that it left out since it lay after the night's end, or None.
     """
 
     folder: Path
     counts: dict[str, int]
+    nulls: Nulls
     files: list[SourceFile]
     future_from: int | None
 
@@ -73,7 +75,8 @@ def increment_of(
             counted = f"{len(fresh)} of {len(files)}"
             log.info("%-14s %s files of the log are new; its other events are known", "prepare", counted)
             facts = manifest["facts"]
-            return Increment(previous, facts["input"]["interactions"], fresh, facts["future_from"])
+            counts, nulls = (facts[name]["interactions"] for name in ("input", "nulls"))
+            return Increment(previous, counts, nulls, fresh, facts["future_from"])
         obstacle = "the new files have other columns"
     log.info("%-14s all of the log is read: %s", "prepare", obstacle)
     return None

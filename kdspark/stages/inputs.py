@@ -92,6 +92,7 @@ def read_logs(
                 id_types=logs[LOG].id_types if logs else None,
                 files=fresh if name == LOG else None,
                 before=increment.counts if increment and name == LOG else None,
+                nulls_before=increment.nulls if increment and name == LOG else None,
                 withheld=withheld,
             )
     return logs

@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from kdspark.config import SourceConfig
-from kdspark.spark.nulls import shares
+from kdspark.spark.nulls import Nulls, shares, since, together
 from kdspark.spark.quarantine import count_reasons, write_judged
 
 
@@ -34,3 +34,14 @@ def test_missing_values_are_counted_as_pandas_does(spark: SparkSession, tmp_path
 
 def test_of_no_rows_there_are_no_shares() -> None:
     assert shares({"log": {"rows": 0, "missing": {"u": 0}}}) == {}
+
+
+def test_what_has_come_since() -> None:
+    before, new = (Nulls(rows=rows, missing={"user": user, "item": 0}) for rows, user in ((90, 3), (10, 9)))
+    now = together(before, new)
+    assert now == {"rows": 100, "missing": {"user": 12, "item": 0}}
+    assert since(now, before) == new
+    assert since(now, None) == since(now, now) == now
+    assert since(before, now) == before  # the log has lost rows
+    assert since(now, {"rows": 90, "missing": {"user": 30, "item": 0}}) == now  # and here it has others
+    assert since(now, {"rows": 90, "missing": {"user": 3}}) == now
