@@ -99,10 +99,8 @@ class _Builder:
         self.previous = previous_of(task.night)
         privacy.check_names(task.night, self.previous)
         self.withheld = privacy.withheld_of(task.night, task.settings)
-        left_out = task.settings.get(privacy.KEY, {})
-        self.increment = increment_of(
-            task.night.config, self.previous, self.files, self._columns_of, task.night.end_us, left_out
-        )
+        known = (task.night.config, self.previous, self.files, self._columns_of, task.night.end_us)
+        self.increment = increment_of(*known, task.settings.get(privacy.KEY, {}))
         self.rows: dict[str, int] = {}
         ordinal = self.data.columns.timestamp is None or self.data.columns.timestamp_unit == "ordinal"
         self.clock = Clock(None if ordinal else self.night.end_us)
