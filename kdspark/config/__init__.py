@@ -14,7 +14,6 @@ from kdspark.config.data import (
     FeaturesConfig,
     FiltersConfig,
     SideTableConfig,
-    SourceConfig,
     SplitConfig,
 )
 from kdspark.config.distill import DistillConfig
@@ -86,6 +85,7 @@ from kdspark.config.schedules import (
     TimeSchedule,
     WarmupSchedule,
 )
+from kdspark.config.source import SourceConfig
 from kdspark.config.training import TrainingConfig
 
 __all__ = [

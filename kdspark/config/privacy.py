@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from kdspark.config.base import Strict
-from kdspark.config.data import SourceConfig
+from kdspark.config.source import SourceConfig
 from kdspark.errors import ConfigError
 from kdspark.redaction import hide
 

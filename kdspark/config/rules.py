@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from kdspark.config.base import Strict
-from kdspark.config.data import SourceConfig
+from kdspark.config.source import SourceConfig
 
 
 class SegmentsConfig(SourceConfig):

@@ -55,6 +55,17 @@ def test_other_users_matter_to_user_tables_alone(spark, tmp_path):
         check_vocabulary(spark, second, saved(spark, tmp_path / "both", first, True))
 
 
+def test_erased_users_have_no_ids_to_compare(spark, tmp_path):
+    first, erased = (
+        workspace(spark, tmp_path / "1", ITEMS, USERS),
+        workspace(spark, tmp_path / "2", ITEMS, [30, None, 20]),
+    )
+    folder = saved(spark, tmp_path / "model", first, True)
+    check_vocabulary(spark, erased, folder)
+    with pytest.raises(ModelError, match="other items"):
+        check_vocabulary(spark, workspace(spark, tmp_path / "3", ["a", None, "c"], [30, None]), folder)
+
+
 def test_which_models_have_a_table_of_users():
     kinds = ("mf", "als", "lightgcn", "gru", "ease", "gfcf")
     assert [_has_user_table({"kind": kind}) for kind in kinds] == [True, True, True, False, False, False]

@@ -52,6 +52,7 @@ def test_fault_38_secrets_and_ids_are_nowhere(tmp_path: Path, monkeypatch: pytes
     events.mkdir()
     settings = {
         "spark.eventLog.enabled": "true",
+        "spark.eventLog.compress": "false",
         "spark.eventLog.dir": events.as_uri(),
         "spark.hadoop.fs.s3a.secret.key": HADOOP,
         "spark.hadoop.fs.azure.account.key.somewhere": AZURE,

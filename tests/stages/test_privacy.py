@@ -19,9 +19,10 @@ from kdspark.stages import privacy
 from kdspark.stages.pipeline import run_night
 from kdspark.stages.runner import Runner
 from kdspark.stages.stage import Night
-from kdspark.workspace import ErasedUsers, Workspace, parse_date
+from kdspark.workspace import ErasedUsers, Publication, Workspace, parse_date
 from tests.faults.test_input import DATE, Log
 from tests.faults.test_privacy import files_with
+from tests.stages.test_increment import Published
 
 KEY = "a key of this test, and of no other one"
 
@@ -48,7 +49,9 @@ def a_list(path: Path, values: list[str]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_erased_users_and_sensitive_items_are_in_no_table(spark: SparkSession, tmp_path: Path, log: Log) -> None:
+def test_erased_users_and_sensitive_items_are_in_no_table(
+    spark: SparkSession, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bad = log.rows[log.rows["u"].isin(["u3", "u4", "u5"])].assign(t=-1.0)
     log.write(pd.concat([log.rows, bad]))
     users = tmp_path / "users.csv"
@@ -81,14 +84,15 @@ def test_erased_users_and_sensitive_items_are_in_no_table(spark: SparkSession, t
         assert files_with(root / "stages", f"'{user}'") == files_with(root / "stages", f'"{user}"') == []
     assert files_with(root / "stages", '"u4"')  # bad rows of others are kept as text
     # another night, which erases one more, and goes on from this one's numbers
+    monkeypatch.setattr(Publication, "before", lambda *_: Published({"stages": {"prepare": out.name}}))
     ErasedUsers(root).add(["u7"])
-    assert runner.key("prepare") != Runner(night_of(spark, root, data, privacy=left_out), runner.stages).key("prepare")
-    withheld = privacy.withheld_of(night, privacy.settings(night))
-    assert withheld is not None
-    known = spark.read.parquet(str(out / "user_ids"))
-    found = withheld.left(known, tables.USER_ID, known.schema[tables.USER_ID].dataType).toPandas()
+    again = run_night(night_of(spark, root, data, privacy=left_out), "prepare")
     expected = ids(runner, "user").where(lambda name: name != "u7", None)
-    pd.testing.assert_series_equal(found.set_index("user_idx")["user_id"].sort_index(), expected.sort_index())
+    pd.testing.assert_series_equal(ids(again, "user").sort_index(), expected.sort_index())
+    for scope in ("train", "full"):
+        users_now = pd.read_parquet(again.output("prepare") / f"users_{scope}")
+        assert sorted(users_now["user_id"]) == sorted(expected.dropna())
+    assert files_with(again.output("prepare"), "'u7'") == []
 
 
 @pytest.mark.slow
