@@ -7,21 +7,22 @@ Neither counts as finished any more. Of what lies between them only the manifest
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from kdspark import tables
+from kdspark.errors import StageError
 from kdspark.models.forget import forget_users
 from kdspark.spark.purging import blank, holds, rows_with
 from kdspark.stages import prepare, student
-from kdspark.workspace import Manifest, Workspace, described, read_json, write_json
+from kdspark.workspace import Manifest, Workspace, described
+from kdspark.workspace.manifest import MANIFEST, read_manifest, write_manifest
 
 _VOCABULARY = ("user_ids", "item_ids", "user_codes", "item_codes", "features.json")
 _STUDENTS = (student.PLAIN, student.name("train"), student.name("full"))
 _ERASED = "-erased"
-_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ class Stages:
             forget_users(folder / student.MODEL, users)
         else:
             _keep(folder, ())
-        files = {file: entry for file, entry in described(folder).items() if file != _MANIFEST}
+        files = {file: entry for file, entry in described(folder).items() if file != MANIFEST}
         key = manifest.key if manifest.key.endswith(_ERASED) else manifest.key + _ERASED
-        write_json(folder / _MANIFEST, asdict(replace(manifest, key=key, files=files)))
+        write_manifest(folder, replace(manifest, key=key, files=files))
         return Purged(name, {file: {"before": before.get(file), "after": e["sha256"]} for file, e in files.items()})
 
     def _reached(self, waiting: list[tuple[str, str]]) -> set[Path]:
@@ -130,13 +131,13 @@ def _folders(root: Path) -> list[Path]:
 
 def _read(folder: Path) -> Manifest | None:
     try:
-        return Manifest(**read_json(folder / _MANIFEST))
-    except (OSError, ValueError, TypeError):
+        return read_manifest(folder)
+    except StageError:
         return None
 
 
 def _keep(folder: Path, names: Iterable[str]) -> None:
     """Remove all else but the manifest."""
     for path in folder.iterdir():
-        if path.name not in (*names, _MANIFEST):
+        if path.name not in (*names, MANIFEST):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

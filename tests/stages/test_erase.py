@@ -20,6 +20,7 @@ from kdspark.models.storage import load_model, save_model
 from kdspark.stages.erase import erase
 from kdspark.stages.results import list_runs, verify
 from kdspark.workspace import ErasedUsers, LocalStore, Manifest, Publication, Workspace, digest_of, held, parse_date
+from kdspark.workspace.manifest import read_manifest
 
 USERS = [f"user-{number}" for number in range(6)]
 ITEMS = ItemTable.without_features(np.ones(4, np.int64))
@@ -127,8 +128,8 @@ def check_erased(root: Root, users: list[str]) -> None:
     kept = {path.parts[-3] for path in root.folder.glob("stages/*/*/*") if path.is_dir()}
     assert kept == {"prepare", *STUDENTS}
     for stage in root.folder.glob("stages/*/*"):
-        manifest = json.loads((stage / "manifest.json").read_text())
-        found = Manifest(**manifest)
+        found = read_manifest(stage)
+        assert found is not None
         assert root.workspace.damage(found) == []
         tables = {name.partition("/")[0] for name in found.files}
         assert tables <= {"user_ids", "item_ids", "user_codes", "item_codes", "model"}

@@ -130,6 +130,7 @@ def previous(folder: Path, **changes: Any) -> Path:
             "files": {"interactions": FILES[:2]},
             "columns": COLUMNS,
             "input": {"interactions": {"read": 9, "good": 8, "future": 0, "null timestamp": 1}},
+            "nulls": {"interactions": {"rows": 9, "missing": {"user": 0}}},
             "future_from": None,
         },
     }
