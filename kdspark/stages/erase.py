@@ -31,8 +31,9 @@ from kdspark.stages.purge import Stages
 from kdspark.stages.results import existing, session
 from kdspark.workspace import ErasedUsers, Publication, Published, Workspace, exclusive, held, refuse_held, write_json
 from kdspark.workspace.owners import owned
+from kdspark.workspace.pointers import repoint
 from kdspark.workspace.published import TABLE
-from kdspark.workspace.replacing import replace_run, replaced, repoint
+from kdspark.workspace.replacing import replace_run, replaced
 
 log = logging.getLogger("kdspark")
 
@@ -93,7 +94,7 @@ class _Erasure:
         reached("erase.noted")
         old = []
         for before, after in replaced(self.publication):  # by a run that was interrupted
-            repoint(self.publication, before, after)
+            repoint(self.publication.store, before.date, before.run_id, after.run_id)
             old.append(before)
         old += [run for run in self.runs if run.name not in {one.name for one in old} and self._replace(run, ids)]
         reached("erase.published")

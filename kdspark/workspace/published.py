@@ -19,18 +19,18 @@ from typing import Any
 
 from kdspark.errors import PublishError
 from kdspark.failpoints import reached
-from kdspark.workspace.files import difference, hashed, json_bytes
+from kdspark.workspace.files import difference, digest_of, hashed, json_bytes
 from kdspark.workspace.manifest import MANIFEST
 from kdspark.workspace.owners import is_left, owned
 from kdspark.workspace.paths import RUN_ID
+from kdspark.workspace.pointers import LATEST, PUBLISHED, is_withdrawn, pointer_of, read_pointer, write_pointer
 from kdspark.workspace.store import Store
 
 log = logging.getLogger("kdspark")
 
-POINTER = "latest.json"
 TABLE = "recommendations"
-_FOLDER = "published"
 _STAGING = "staging-"
+_DIGEST = "digest"  # of all else in a manifest
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,11 @@ class Publication:
             self.put(date, run_id, table, facts, known)
         reached("publish.renamed")
         run = self.run(date, run_id)
-        current = self._readable(POINTER)
+        current = self._readable(LATEST)
         if current is None or current.date <= date:
-            self._point(POINTER, run)
+            self._point(LATEST, run)
         reached("publish.latest")
-        self._point(_pointer(date), run)
+        self._point(pointer_of(date), run)
         reached("publish.done")
         return run
 
@@ -102,17 +102,17 @@ class Publication:
         Raises:
             PublishError: nothing is published, or what is cannot be read.
         """
-        found = self._resolve(POINTER)
+        found = self._resolve(LATEST)
         if found is None:
             raise PublishError(
-                f"{self.store.url(POINTER)}: nothing is published here.",
+                f"{self.store.url(LATEST)}: nothing is published here.",
                 "Run `kdspark run` or `kdspark publish` first.",
             )
         return found
 
     def of(self, date: dt.date) -> Published | None:
         """The run that counts for a date: the one that was published last, or rolled back to."""
-        return self._readable(_pointer(date))
+        return self._readable(pointer_of(date))
 
     def before(self, date: dt.date) -> Published | None:
         """The newest published run of an earlier date: where tonight's vocabulary continues from."""
@@ -120,13 +120,13 @@ class Publication:
 
     def earlier(self, date: dt.date, most: int) -> list[Published]:
         """The runs that count for earlier dates and are not withdrawn, the latest date first, so many at most."""
-        pointers = [_pointer(earlier) for earlier in reversed(self._dates()) if earlier < date]
-        found = (self._readable(pointer) for pointer in pointers if not self._withdrawn(pointer))
+        pointers = [pointer_of(earlier) for earlier in reversed(self._dates()) if earlier < date]
+        found = (self._readable(pointer) for pointer in pointers if not is_withdrawn(self.store, pointer))
         return list(itertools.islice((run for run in found if run is not None), most))
 
     def withdrawn(self, date: dt.date) -> bool:
         """Whether a rollback went back behind this date: no later night goes on from it, or is compared with it."""
-        return self._withdrawn(_pointer(date))
+        return is_withdrawn(self.store, pointer_of(date))
 
     def run(self, date: dt.date, run_id: str) -> Published:
         """A run by its id.
@@ -138,12 +138,15 @@ class Publication:
             raise PublishError(f"{run_id!r} is no id of a run.", "`kdspark runs` lists them.")
         name = f"{_run(date, run_id)}/{MANIFEST}"
         try:
-            return Published(date, run_id, json.loads(self.store.read(name)))
+            manifest = json.loads(self.store.read(name))
+            if manifest.pop(_DIGEST) != digest_of(manifest):
+                raise ValueError("it is not what was written")
+            return Published(date, run_id, manifest)
         except FileNotFoundError as error:
             raise PublishError(
                 f"{self.store.url(name)} is missing: there is no such published run.", "`kdspark runs` lists them."
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise PublishError(
                 f"{self.store.url(name)}: damaged manifest ({error}).", "Roll back to another run: `kdspark rollback`."
             ) from error
@@ -152,7 +155,7 @@ class Publication:
         """All whole runs, in the order in which they were published; a damaged one is left out, loudly."""
         found = []
         for date in self._dates():
-            for run_id in self.store.folders(f"{_FOLDER}/{date}"):
+            for run_id in self.store.folders(f"{PUBLISHED}/{date}"):
                 if not run_id.startswith(_STAGING):
                     try:
                         found.append(self.run(date, run_id))
@@ -162,12 +165,12 @@ class Publication:
 
     def roll_back(self, run: Published) -> None:
         """Point to a run, whatever is newer; later dates are withdrawn. The next night moves `latest.json` on again."""
-        self._point(POINTER, run, rolled_back=True)
-        self._point(_pointer(run.date), run, rolled_back=True)
+        self._point(LATEST, run, rolled_back=True)
+        self._point(pointer_of(run.date), run, rolled_back=True)
         for date in self._dates():
             later = self.of(date) if date > run.date else None
             if later is not None:
-                self._point(_pointer(date), later, withdrawn=True)
+                self._point(pointer_of(date), later, withdrawn=True)
 
     def damage(self, run: Published) -> list[str]:
         """What is wrong with a run's files; empty if every size and hash is as it was."""
@@ -177,18 +180,18 @@ class Publication:
 
     def delete(self, run: Published) -> None:
         """Remove a run that nothing points to; its manifest first, without which it is none."""
-        scratch = f"{_FOLDER}/{run.date}/{owned(_STAGING + run.run_id)}"
+        scratch = f"{PUBLISHED}/{run.date}/{owned(_STAGING + run.run_id)}"
         self.store.rename(run.name, scratch)
         self.store.delete(scratch)
-        if not self.store.folders(f"{_FOLDER}/{run.date}"):
-            self.store.delete(f"{_FOLDER}/{run.date}")
+        if not self.store.folders(f"{PUBLISHED}/{run.date}"):
+            self.store.delete(f"{PUBLISHED}/{run.date}")
 
     def remove_left(self) -> None:
         """Remove what processes that are gone have not finished."""
         for date in self._dates():
-            for name in self.store.folders(f"{_FOLDER}/{date}"):
-                if name.startswith(_STAGING) and is_left(Path(self.store.url(f"{_FOLDER}/{date}/{name}"))):
-                    self.store.delete(f"{_FOLDER}/{date}/{name}")
+            for name in self.store.folders(f"{PUBLISHED}/{date}"):
+                if name.startswith(_STAGING) and is_left(Path(self.store.url(f"{PUBLISHED}/{date}/{name}"))):
+                    self.store.delete(f"{PUBLISHED}/{date}/{name}")
 
     def put(
         self,
@@ -199,7 +202,7 @@ class Publication:
         known: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         """Put a table into the store as `publish` does, and leave the pointers where they are."""
-        scratch = f"{_FOLDER}/{date}/{owned(_STAGING + run_id)}"
+        scratch = f"{PUBLISHED}/{date}/{owned(_STAGING + run_id)}"
         try:
             self.store.put(table, f"{scratch}/{TABLE}")
             reached("publish.copied")
@@ -212,7 +215,7 @@ class Publication:
                 )
             now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="microseconds")
             manifest = {"date": date.isoformat(), "run_id": run_id, "published": now, "files": files, **facts}
-            self.store.write(f"{scratch}/{MANIFEST}", json_bytes(manifest))
+            self.store.write(f"{scratch}/{MANIFEST}", json_bytes({**manifest, _DIGEST: digest_of(manifest)}))
             reached("publish.manifest")
             if self.store.exists(_run(date, run_id)):  # without a manifest: no run
                 self.store.delete(_run(date, run_id))
@@ -224,20 +227,14 @@ class Publication:
         return hashed(sizes, lambda name: self.store.sha256(f"{folder}/{name}"))
 
     def _point(self, pointer: str, run: Published, **note: bool) -> None:
-        self.store.write(pointer, json_bytes({"date": run.date.isoformat(), "run_id": run.run_id, **note}))
+        write_pointer(self.store, pointer, run.date, run.run_id, **note)
 
     def _dates(self) -> list[dt.date]:
         found = []
-        for name in self.store.folders(_FOLDER):
+        for name in self.store.folders(PUBLISHED):
             with contextlib.suppress(ValueError):
                 found.append(dt.date.fromisoformat(name))
         return sorted(found)
-
-    def _withdrawn(self, pointer: str) -> bool:
-        try:
-            return json.loads(self.store.read(pointer)).get("withdrawn") is True
-        except (OSError, ValueError, AttributeError):
-            return False  # gone or damaged: for `_readable` to say
 
     def _readable(self, pointer: str) -> Published | None:
         """What a pointer names, or None: a run that is gone must not stop tonight's."""
@@ -248,22 +245,9 @@ class Publication:
             return None
 
     def _resolve(self, pointer: str) -> Published | None:
-        try:
-            named = json.loads(self.store.read(pointer))
-            date, run_id = dt.date.fromisoformat(named["date"]), str(named["run_id"])
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise PublishError(
-                f"{self.store.url(pointer)}: damaged pointer ({error}).",
-                "Point it to a whole run: `kdspark rollback --date …`; `kdspark runs` lists them.",
-            ) from error
-        return self.run(date, run_id)
+        named = read_pointer(self.store, pointer)
+        return None if named is None else self.run(*named)
 
 
 def _run(date: dt.date, run_id: str) -> str:
-    return f"{_FOLDER}/{date.isoformat()}/{run_id}"
-
-
-def _pointer(date: dt.date) -> str:
-    return f"{_FOLDER}/{date.isoformat()}/{POINTER}"
+    return f"{PUBLISHED}/{date.isoformat()}/{run_id}"

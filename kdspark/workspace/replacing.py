@@ -5,14 +5,13 @@ then the old one goes. Whoever dies in between leaves a new run that says so, an
 """
 
 import datetime as dt
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kdspark.workspace.files import json_bytes
-from kdspark.workspace.published import POINTER, Publication, Published
+from kdspark.workspace.pointers import repoint
+from kdspark.workspace.published import Publication, Published
 
 REPLACES = "replaces"
 """In a manifest: the id of the run that this one stands for."""
@@ -36,7 +35,7 @@ def replace_run(publication: Publication, old: Published, table: Path, facts: Ma
     run_id = f"{base}-e{number}"
     publication.put(old.date, run_id, table, {**kept, **facts, REPLACES: old.run_id})
     new = publication.run(old.date, run_id)
-    repoint(publication, old, new)
+    repoint(publication.store, old.date, old.run_id, new.run_id)
     return new
 
 
@@ -49,17 +48,6 @@ def replaced(publication: Publication) -> list[tuple[Published, Published]]:
         if old is not None:
             found.append((old, run))
     return found
-
-
-def repoint(publication: Publication, old: Published, new: Published) -> None:
-    """Move the pointers that name a run to another one."""
-    for name in (POINTER, f"published/{old.date.isoformat()}/{POINTER}"):
-        try:
-            named = json.loads(publication.store.read(name))
-        except (FileNotFoundError, ValueError):
-            continue
-        if (named.get("date"), named.get("run_id")) == (old.date.isoformat(), old.run_id):
-            publication.store.write(name, json_bytes({**named, "run_id": new.run_id}))
 
 
 def _name(date: dt.date, run_id: str) -> str:

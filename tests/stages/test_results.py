@@ -102,7 +102,7 @@ def test_no_root_and_nothing_published(tmp_path: Path) -> None:
 
 
 def test_published_elsewhere(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "_session", lambda: spark)
+    monkeypatch.setattr(results, "session", lambda: spark)
     url = f"file://{tmp_path}/elsewhere"
     publish(Publication(HadoopStore(spark, url)), tmp_path / "table")
     root = str(tmp_path / "root")

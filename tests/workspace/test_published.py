@@ -158,6 +158,17 @@ def test_damage_is_named(tmp_path: Path, table: Path, harm: object, problem: str
     assert re.search(problem, damage[0])
 
 
+def test_a_manifest_that_was_changed_is_none(tmp_path: Path, publication: Publication, table: Path) -> None:
+    run = publication.publish(MONDAY, "r1", table, {"users": 40})
+    path = tmp_path / "root" / run.name / "manifest.json"
+    text = path.read_text()
+    path.with_name(f".{path.name}.crc").unlink(missing_ok=True)  # Hadoop's own
+    path.write_text(text.replace("40", "41"))
+    with pytest.raises(PublishError, match="damaged manifest .it is not what was written"):
+        publication.latest()
+    assert publication.runs() == []
+
+
 def test_a_run_is_removed_at_once(publication: Publication, table: Path) -> None:
     first = publication.publish(MONDAY, "r1", table, {})
     publication.publish(TUESDAY, "r2", table, {})
