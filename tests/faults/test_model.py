@@ -1,5 +1,6 @@
-"""Models that diverge, are bad, or do not fit: faults 23 and 24."""
+"""Models that diverge or are bad, and lists that no reader should see: faults 23, 24 and 25."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from kdspark.errors import PublishError, TrainingError
-from kdspark.stages.pipeline import run_night
+from kdspark.spark.audit import as_rows
+from kdspark.stages import publish
+from kdspark.stages.pipeline import run_night, stages_of
+from kdspark.stages.runner import Runner
 from kdspark.workspace import parse_date
 from tests.stages.tiny import runner_of, tiny_config
 
@@ -48,3 +53,55 @@ def test_fault_24_a_student_of_shuffled_events_is_blocked_by_last_nights(spark: 
     latest: Any = forced.night.publication.latest()
     assert latest.date == parse_date("2024-01-03")
     assert any("min_ratio_to_previous" in reason for reason in latest.manifest["forced"])
+
+
+@pytest.fixture(scope="module")
+def judged(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """A night whose lists wait for the audit, in a place where another night is published."""
+    folder = tmp_path_factory.mktemp("judged")
+    config = {**tiny_config(folder), "gate": {"metric": "ndcg@5", "min_ratio_to_popularity": 0.0}}
+    run_night(runner_of(spark, folder / "root", config).night)
+    night = replace(runner_of(spark, folder / "root", config).night, date=parse_date("2024-01-03"))
+    runner = Runner(night, stages_of(night.config))
+    runner.run(name for name in runner.stages if name != publish.NAME)
+    return runner
+
+
+BAD: list[tuple[str, Callable[[DataFrame], DataFrame], str]] = [
+    ("not finite", lambda rows: rows.withColumn("score", F.expr("if(rank = 2, double('nan'), score)")), "non-finite"),
+    ("twice", lambda rows: rows.unionByName(rows.filter("user_id = '7'")), "1 users with duplicate"),
+    ("a gap", lambda rows: rows.filter("user_id <> '7' OR rank <> 2"), "1 users with gaps"),
+    ("strange", lambda rows: rows.withColumn("item_id", F.expr("if(user_id = '7', '99', item_id)")), "duplicate"),
+    ("unknown", lambda rows: rows.withColumn("item_id", F.expr("if(rank = 5, '99', item_id)")), "1 items that"),
+    ("long", lambda rows: rows.unionByName(_sixth(rows)), "1 users with more than k=5"),
+    ("few", lambda rows: rows.filter("user_id < '3'"), r"gate\.min_user_share"),
+]
+
+
+def _sixth(rows: DataFrame) -> DataFrame:
+    of_one = rows.filter("user_id = '7' AND rank = 5")
+    return of_one.withColumn("rank", F.lit(6)).withColumn("item_id", F.lit("a sixth"))
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("kind", "spoil", "problem"), BAD)
+def test_fault_25_lists_that_are_bad_before_the_audit(
+    judged: Runner,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    spoil: Callable[[DataFrame], DataFrame],
+    problem: str,
+) -> None:
+    publication = judged.night.publication
+    latest, runs = publication.latest(), publication.runs()
+    monkeypatch.setattr(publish, "as_rows", lambda rows: spoil(as_rows(rows)))
+    with pytest.raises(PublishError, match=problem):
+        judged.run([publish.NAME])
+    assert publication.latest() == latest
+    assert publication.runs() == runs
+
+
+@pytest.mark.faults
+def test_fault_25_good_lists_pass(judged: Runner) -> None:
+    judged.run([publish.NAME])
+    assert judged.night.publication.latest().date == parse_date("2024-01-03")

@@ -164,7 +164,7 @@ def test_a_manifest_that_was_changed_is_none(tmp_path: Path, publication: Public
     text = path.read_text()
     path.with_name(f".{path.name}.crc").unlink(missing_ok=True)  # Hadoop's own
     path.write_text(text.replace("40", "41"))
-    with pytest.raises(PublishError, match="damaged manifest .it is not what was written"):
+    with pytest.raises(PublishError, match=r"damaged manifest \(it is not what was written\)"):
         publication.latest()
     assert publication.runs() == []
 
