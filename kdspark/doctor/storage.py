@@ -1,11 +1,11 @@
 """Where nights write: room, rights, renames, locks and clocks, seen from the driver."""
 
 import fcntl
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from kdspark.config import PrivacyConfig
 from kdspark.doctor.check import Finding, Patient, check
 from kdspark.spark.full_disk import LOCAL_DIR, free_bytes, places
 from kdspark.workspace import Workspace
@@ -67,12 +67,17 @@ def publish_to(patient: Patient) -> Iterator[Finding]:
 
 @check("file modes")
 def file_modes(patient: Patient) -> Iterator[Finding]:
-    """Whether readers of another user may read what nights publish."""
-    mask = os.umask(0)
-    os.umask(mask)
-    closed = bool(mask & 0o044)
-    remedy = "Set it to 022 or 027 where readers are other users or of the group." if closed else ""
-    yield Finding("file modes", "warning" if closed else "ok", f"umask {mask:03o}", remedy)
+    """Whether readers may read what nights publish, and nobody else."""
+    privacy = patient.config.privacy if patient.config is not None else PrivacyConfig()
+    found = f"umask {privacy.mask:03o}"
+    if not privacy.mask & 0o004:
+        remedy = "Set `privacy.umask` to 027, unless anybody on these machines may read users' lists and tables."
+        yield Finding("file modes", "warning", found, remedy)
+    elif privacy.mask & 0o040:
+        remedy = "Set `privacy.umask` to 027 where readers are other users, of the same group."
+        yield Finding("file modes", "warning", found, remedy)
+    else:
+        yield Finding("file modes", "ok", f"{found}: the owner writes, the group reads")
 
 
 def writable(name: str, folder: Path) -> Finding:

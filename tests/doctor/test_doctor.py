@@ -2,9 +2,7 @@
 
 import importlib.metadata
 import json
-import os
 import resource
-import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -136,12 +134,11 @@ def test_clocks_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert storage.clock("clock", tmp_path).status == "FAIL"
 
 
-def test_a_closed_umask() -> None:
-    before = os.umask(0o077)
-    try:
-        assert only(storage.file_modes(patient())).status == "warning"
-    finally:
-        os.umask(before)
+@pytest.mark.parametrize(("umask", "status"), [("027", "ok"), ("077", "warning"), ("022", "warning")])
+def test_who_may_read(umask: str, status: str) -> None:
+    config = parse_config(minimal(), [f"privacy.umask='{umask}'"])
+    assert only(storage.file_modes(Patient(config, None, lambda _: pytest.fail("no session")))).status == status
+    assert only(storage.file_modes(patient())).status == "ok"
 
 
 def wrong_root(answer: dict[str, Any]) -> None:
@@ -224,12 +221,3 @@ def test_no_session_is_a_finding_and_not_the_end(tmp_path: Path) -> None:
     ]
     assert list(tmp_path.iterdir()) == []
     assert table(found).splitlines()[-1] == "2 FAIL"
-
-
-def test_probes_leave_no_mode_behind(tmp_path: Path) -> None:
-    """The umask is looked at by setting it: it must be set back."""
-    list(storage.file_modes(patient()))
-    (tmp_path / "x").touch()
-    mask = os.umask(0)
-    os.umask(mask)
-    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o666 & ~mask
