@@ -11,9 +11,8 @@ import pytest
 from tests.faults.cluster import Cluster
 from tests.faults.nights import FaultyNight, end_group
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 Rows = list[tuple[Any, ...]]
-ON_CLUSTER = [pytest.mark.faults, pytest.mark.cluster]
 
 SPECULATION = {
     "speculation": "true",
@@ -23,7 +22,6 @@ SPECULATION = {
 }
 
 
-@pytest.mark.faults
 @pytest.mark.cluster
 @pytest.mark.parametrize("table", ["soft_labels", "recommendations"])
 def test_fault_09_an_executor_is_killed(cluster: Cluster, tmp_path: Path, gold: Rows, table: str) -> None:
@@ -38,7 +36,7 @@ def test_fault_09_an_executor_is_killed(cluster: Cluster, tmp_path: Path, gold: 
     assert night.rows == gold
 
 
-@pytest.mark.parametrize("where", ["local", pytest.param("cluster", marks=ON_CLUSTER)])
+@pytest.mark.parametrize("where", ["local", pytest.param("cluster", marks=pytest.mark.cluster)])
 def test_fault_10_a_worker_dies_in_its_first_attempt(
     request: pytest.FixtureRequest, tmp_path: Path, gold: Rows, where: str
 ) -> None:
@@ -50,7 +48,7 @@ def test_fault_10_a_worker_dies_in_its_first_attempt(
     assert night.rows == gold
 
 
-@pytest.mark.parametrize("table", ["soft_labels", pytest.param("recommendations", marks=pytest.mark.faults)])
+@pytest.mark.parametrize("table", ["soft_labels", "recommendations"])
 def test_fault_10_a_worker_dies_in_every_attempt(tmp_path: Path, table: str) -> None:
     night = FaultyNight(tmp_path)
     ended = night.run(fail=f"{table}.task=kill")
@@ -65,7 +63,6 @@ def test_fault_10_a_worker_dies_in_every_attempt(tmp_path: Path, table: str) -> 
     assert not list(night.root.rglob("staging-*"))
 
 
-@pytest.mark.faults
 @pytest.mark.cluster
 def test_fault_11_speculation(cluster: Cluster, tmp_path: Path, gold: Rows) -> None:
     """One attempt sleeps before it writes, another when it has written everything: a second one overtakes each."""
@@ -80,7 +77,6 @@ def test_fault_11_speculation(cluster: Cluster, tmp_path: Path, gold: Rows) -> N
     assert not list(night.root.rglob(".attempts*"))
 
 
-@pytest.mark.faults
 @pytest.mark.cluster
 def test_fault_29_rows_on_a_cluster(cluster: Cluster, tmp_path: Path, gold: Rows) -> None:
     night = cluster.night(tmp_path, sql__shuffle__partitions="5")

@@ -29,6 +29,7 @@ LATE, DELIVERED = 2, 5  # half of the events of one day come with the log of ano
 KEPT = 4
 
 
+@pytest.mark.timeout(1800)
 def test_ten_nights_over_a_growing_log(spark: SparkSession, tmp_path: Path) -> None:
     """MovieLens-100k as it grew, from the evening of its fourth day; a file of events a night."""
     log, folder = days_of_log(), tmp_path / "log"
