@@ -149,8 +149,11 @@ def _row(night: Night, run: str, outcome: str, manifest: dict[str, Any]) -> Row:
 
 
 def _keys(runner: Runner) -> dict[str, str]:
-    """Stage -> key, as far as they can be told: the files of the log may not be there to be listed."""
-    found = {}
+    """Stage -> key, as far as they can be told: the files of the log may not be there to be listed, and where nothing
+    has been looked at yet, no session is started for it."""
+    found: dict[str, str] = {}
+    if not runner.began:
+        return found
     for name in runner.stages:
         try:
             found[name] = runner.key(name)

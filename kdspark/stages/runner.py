@@ -58,6 +58,11 @@ class Runner:
             )
         return self._keys[name]
 
+    @property
+    def began(self) -> bool:
+        """Whether any stage has been looked at, which takes a session that can list files."""
+        return bool(self._keys)
+
     def finished(self, name: str) -> Manifest | None:
         """Manifest of a stage, or None if it has not been run with this configuration and these inputs."""
         return self.night.workspace.finished(name, self.key(name))
