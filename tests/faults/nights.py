@@ -96,6 +96,16 @@ class FaultyNight:
             assert time.monotonic() < deadline, self.log.read_text(errors="replace")[-2000:]
             time.sleep(0.1)
 
+    def check_finished_as(self, gold: list[tuple[Any, ...]]) -> None:
+        """After a kill: readers see nothing or these rows; the next run publishes them, and leaves nothing else."""
+        if (self.root / "latest.json").exists():
+            assert self.rows == gold
+        again = self.run()
+        assert again.code == 0, again.log
+        assert self.rows == gold
+        assert not list(self.root.rglob("staging-*"))
+        assert not list(self.root.rglob("*.tmp-*"))
+
     @property
     def tree(self) -> dict[str, str]:
         """sha256 of the pointer and of every published file: TREE."""

@@ -44,19 +44,9 @@ def test_fault_01_killed_while_scoring(night: FaultyNight, gold: Rows) -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("place", EVERY_PLACE)
 def test_fault_02_killed_at_every_place(night: FaultyNight, gold: Rows, place: str) -> None:
-    killed_at(night, gold, place)
-
-
-def killed_at(night: FaultyNight, gold: Rows, place: str) -> None:
     killed = night.run(fail=f"{place}=kill")
     assert killed.code == -signal.SIGKILL, killed.log
-    if (night.root / "latest.json").exists():
-        assert night.rows == gold
-    again = night.run()
-    assert again.code == 0, again.log
-    assert night.rows == gold
-    assert not list(night.root.rglob("staging-*"))
-    assert not list(night.root.rglob("*.tmp-*"))
+    night.check_finished_as(gold)
 
 
 @pytest.mark.faults
