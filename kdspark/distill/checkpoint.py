@@ -17,10 +17,9 @@ from torch import Tensor
 from kdspark.errors import ModelError
 from kdspark.failpoints import reached
 from kdspark.models.storage import read_tensors
-from kdspark.workspace import digest_of, read_json, write_bytes, write_json
+from kdspark.workspace import read_json, sealed, unsealed, write_bytes, write_json
 
 _KEPT = 2
-_DIGEST = "digest"  # of all else in the JSON
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +37,7 @@ def save_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], stat
     write_bytes(path, data)
     reached("checkpoint.tensors")
     described = {"sha256": hashlib.sha256(data).hexdigest(), "state": dict(state)}
-    write_json(path.with_suffix(".json"), {**described, _DIGEST: digest_of(described)})
+    write_json(path.with_suffix(".json"), sealed(described))
     reached("checkpoint.saved")
     for old in sorted(folder.glob("step-*.json"))[:-_KEPT]:
         old.unlink()
@@ -49,9 +48,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
     """The latest checkpoint that is whole (tensors, state); None if there is none. Damaged ones are skipped, loudly."""
     for path in sorted(folder.glob("step-*.json"), reverse=True):
         try:
-            described = read_json(path)
-            if described.pop(_DIGEST) != digest_of(described):
-                raise ValueError("it is not what was written")
+            described = unsealed(read_json(path))
             tensors = read_tensors(path.with_suffix(".safetensors"), described["sha256"])
             return tensors, described["state"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError) as error:

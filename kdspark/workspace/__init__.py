@@ -19,7 +19,17 @@ ROOT/receipts/                     what each `kdspark erase` did
 """
 
 from kdspark.workspace.erased import ErasedUsers
-from kdspark.workspace.files import described, digest_of, link_or_copy, read_json, sha256_file, write_bytes, write_json
+from kdspark.workspace.files import (
+    described,
+    digest_of,
+    link_or_copy,
+    read_json,
+    sealed,
+    sha256_file,
+    unsealed,
+    write_bytes,
+    write_json,
+)
 from kdspark.workspace.layout import Workspace
 from kdspark.workspace.lease import Lease, held, refuse_held
 from kdspark.workspace.lock import exclusive
@@ -52,7 +62,9 @@ __all__ = [
     "remove_left_scratch",
     "scratch",
     "scratch_until_exit",
+    "sealed",
     "sha256_file",
+    "unsealed",
     "write_bytes",
     "write_json",
 ]

@@ -15,6 +15,8 @@ from kdspark.workspace.owners import owned
 _BLOCK = 1 << 20
 _HASHED_AT_ONCE = 4
 
+_DIGEST = "digest"  # of all else in a JSON object
+
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part: temp file, fsync, rename."""
@@ -116,3 +118,16 @@ def digest_of(value: Any) -> str:
     """Hex sha256 of a JSON-able value in canonical form."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """JSON content with a digest of its own, which `unsealed` checks."""
+    return {**content, _DIGEST: digest_of(content)}
+
+
+def unsealed(found: dict[str, Any]) -> dict[str, Any]:
+    """The content again. Raises KeyError without a digest, ValueError where it is another's."""
+    content = {name: value for name, value in found.items() if name != _DIGEST}
+    if found[_DIGEST] != digest_of(content):
+        raise ValueError("it is not what was written")
+    return content

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from kdspark.errors import StageError
-from kdspark.workspace.files import digest_of, read_json, write_json
+from kdspark.workspace.files import read_json, sealed, unsealed, write_json
 
 MANIFEST = "manifest.json"
-_DIGEST = "digest"  # of all else in it
 
 
 @dataclass(frozen=True)
@@ -46,18 +45,14 @@ class DamagedManifestError(StageError):
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write it, which finishes the folder."""
-    content = asdict(manifest)
-    write_json(folder / MANIFEST, {**content, _DIGEST: digest_of(content)})
+    write_json(folder / MANIFEST, sealed(asdict(manifest)))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
     """That of a folder; None where there is none. Raises DamagedManifestError."""
     path = folder / MANIFEST
     try:
-        found = read_json(path)
-        if found.pop(_DIGEST) != digest_of(found):
-            raise ValueError("it is not what was written")
-        return Manifest(**found)
+        return Manifest(**unsealed(read_json(path)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -19,7 +19,7 @@ from typing import Any
 
 from kdspark.errors import PublishError
 from kdspark.failpoints import reached
-from kdspark.workspace.files import difference, digest_of, hashed, json_bytes
+from kdspark.workspace.files import difference, hashed, json_bytes, sealed, unsealed
 from kdspark.workspace.manifest import MANIFEST
 from kdspark.workspace.owners import is_left, owned
 from kdspark.workspace.paths import RUN_ID
@@ -30,7 +30,6 @@ log = logging.getLogger("kdspark")
 
 TABLE = "recommendations"
 _STAGING = "staging-"
-_DIGEST = "digest"  # of all else in a manifest
 
 
 @dataclass(frozen=True)
@@ -138,10 +137,7 @@ class Publication:
             raise PublishError(f"{run_id!r} is no id of a run.", "`kdspark runs` lists them.")
         name = f"{_run(date, run_id)}/{MANIFEST}"
         try:
-            manifest = json.loads(self.store.read(name))
-            if manifest.pop(_DIGEST) != digest_of(manifest):
-                raise ValueError("it is not what was written")
-            return Published(date, run_id, manifest)
+            return Published(date, run_id, unsealed(json.loads(self.store.read(name))))
         except FileNotFoundError as error:
             raise PublishError(
                 f"{self.store.url(name)} is missing: there is no such published run.", "`kdspark runs` lists them."
@@ -215,7 +211,7 @@ class Publication:
                 )
             now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="microseconds")
             manifest = {"date": date.isoformat(), "run_id": run_id, "published": now, "files": files, **facts}
-            self.store.write(f"{scratch}/{MANIFEST}", json_bytes({**manifest, _DIGEST: digest_of(manifest)}))
+            self.store.write(f"{scratch}/{MANIFEST}", json_bytes(sealed(manifest)))
             reached("publish.manifest")
             if self.store.exists(_run(date, run_id)):  # without a manifest: no run
                 self.store.delete(_run(date, run_id))

@@ -4,9 +4,9 @@ The new run is put under a name of its own, which says what it replaces; the poi
 then the old one goes. Whoever dies in between leaves a new run that says so, and `finish` goes on from there.
 """
 
-import datetime as dt
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,7 @@ def replaced(publication: Publication) -> list[tuple[Published, Published]]:
     runs = {run.name: run for run in publication.runs()}
     found = []
     for run in runs.values():
-        old = runs.get(_name(run.date, str(run.manifest.get(REPLACES))))
+        old = runs.get(replace(run, run_id=str(run.manifest.get(REPLACES))).name)
         if old is not None:
             found.append((old, run))
     return found
-
-
-def _name(date: dt.date, run_id: str) -> str:
-    return f"published/{date.isoformat()}/{run_id}"
