@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ def mark(session: "SparkSession") -> None:
     folders = folders_of(session)
     for folder in folders:
         with contextlib.suppress(OSError):  # the disk may be full: the night will say so
-            (folder / owned(_MARK)).touch()
+            (folder / _mark()).touch()
     for parent in {folder.parent for folder in folders}:
         remove_left(parent)
 
@@ -51,3 +52,9 @@ def remove_left(parent: Path) -> list[Path]:
                 shutil.rmtree(folder, ignore_errors=True)
                 removed.append(folder)
     return removed
+
+
+@cache
+def _mark() -> str:
+    """One for all sessions of this process: those of one JVM share a folder."""
+    return owned(_MARK)

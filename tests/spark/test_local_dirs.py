@@ -12,6 +12,7 @@ from kdspark.workspace.owners import owned
 
 
 def test_a_sessions_folders_are_marked(spark: SparkSession) -> None:
+    local_dirs.mark(spark)  # again, as a second session of this process does
     folders = local_dirs.folders_of(spark)
     assert len(folders) >= 2
     for folder in folders:
