@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,10 @@ from tests.stages.tiny import tiny_config
 
 DATE, NEXT = "2024-01-02", "2024-01-03"
 MAIN = "import sys; from kdspark.cli import main; main(sys.argv[1:])"
+STAGES = (
+    *("prepare", "baselines", "train_teacher", "soft_labels", "train_plain", "train_student"),
+    *("score", "evaluate", "publish"),
+)
 SPARK: dict[str, Any] = {
     "master": "local[2,4]",
     "settings": {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2", "spark.driver.memory": "1g"},
@@ -54,6 +59,12 @@ class FaultyNight:
         config = {**tiny_config(folder), "gate": {"metric": "ndcg@5", "min_ratio_to_popularity": 0.0}, "spark": SPARK}
         self.config = folder / "night.yaml"
         self.config.write_text(yaml.safe_dump({**config, **changes}))
+
+    def go_on_from(self, other: "FaultyNight", before: str) -> None:
+        """Take the configuration of another night, and the stages that it finished before one of them."""
+        self.config = other.config
+        for stage in STAGES[: STAGES.index(before)]:
+            shutil.copytree(other.root / "stages" / stage, self.root / "stages" / stage)
 
     def environment(self, fail: str) -> dict[str, str]:
         """Of the process; with the places at which it fails. Its JVM lives too briefly for the second compiler, which

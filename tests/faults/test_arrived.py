@@ -193,7 +193,8 @@ def test_a_column_that_is_suddenly_missing_is_blocked(days: Days) -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("users", [16, 200])
 def test_fault_16_whole(tmp_path: Path, users: int) -> None:
-    night = FaultyNight(tmp_path)
+    every = {**tiny_config(tmp_path)["data"], "filters": {"repeats": "all"}}
+    night = FaultyNight(tmp_path, data=every)
     write_day(night, DATE, 40)
     first = night.run()
     assert first.code == 0, first.log

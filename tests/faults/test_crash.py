@@ -12,16 +12,15 @@ from typing import Any
 
 import pytest
 
-from tests.faults.nights import DATE, NEXT, SPARK, FaultyNight, end_group
+from tests.faults.nights import DATE, NEXT, SPARK, STAGES, FaultyNight, end_group
 from tests.stages.tiny import tiny_config
 
 pytestmark = pytest.mark.slow
 Rows = list[tuple[Any, ...]]
 
-STAGES = ("prepare", "train_teacher", "soft_labels", "train_plain", "train_student", "score", "evaluate", "publish")
 EVERY_PLACE = [
     *(f"{stage}.{when}" for stage in STAGES for when in ("start", "built", "manifest", "finished")),
-    *("checkpoint.tensors", "checkpoint.saved"),
+    *("train_teacher:checkpoint.tensors", "train_student:checkpoint.saved"),
     *("publish.copied", "publish.renamed", "publish.latest", "publish.done"),
 ]
 
@@ -35,7 +34,7 @@ def test_fault_01_killed_while_scoring(night: FaultyNight, gold: Rows) -> None:
     assert night.tree == {}
     again = night.run()
     assert again.code == 0, again.log
-    for stage in STAGES[:5]:
+    for stage in STAGES[:6]:
         assert any(line.split()[2:3] == [stage] and "reused" in line for line in again.log.splitlines()), again.log
     assert night.rows == gold
     assert not list(night.root.rglob("staging-*"))
@@ -43,8 +42,13 @@ def test_fault_01_killed_while_scoring(night: FaultyNight, gold: Rows) -> None:
 
 @pytest.mark.faults
 @pytest.mark.parametrize("place", EVERY_PLACE)
-def test_fault_02_killed_at_every_place(night: FaultyNight, gold: Rows, place: str) -> None:
-    killed = night.run(fail=f"{place}=kill")
+def test_fault_02_killed_at_every_place(
+    night: FaultyNight, gold: Rows, uninterrupted: tuple[FaultyNight, float], place: str
+) -> None:
+    """In a night that goes on from the stages before: from the start, it would be killed in the same way, but later."""
+    stage, _, name = place.rpartition(":")
+    night.go_on_from(uninterrupted[0], stage or name.partition(".")[0])
+    killed = night.run(fail=f"{name}=kill")
     assert killed.code == -signal.SIGKILL, killed.log
     night.check_finished_as(gold)
 

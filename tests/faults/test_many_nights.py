@@ -95,8 +95,8 @@ def one_night(spark: SparkSession, root: Path, folder: Path, number: int, stages
         "baselines": [],
         "scoring": {"k": 10},
         "evaluation": {"ks": [10], "bootstrap": 100},
-        # The days of this log have 80 to 1,300 events, and it has 40 to 90 users, whose NDCG is noise by a fifth: of real
-        # nights these bounds would be too wide.
+        # The days of this log have 80 to 1,300 events, and it has 40 to 90 users, whose NDCG is noise by a fifth: for
+        # real nights these bounds would be too wide.
         "gate": {"min_volume": 0.1, "max_volume": 20.0, "min_ratio_to_previous": 0.5},
         "publish": {"keep": KEPT},
     }

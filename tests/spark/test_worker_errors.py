@@ -6,13 +6,11 @@ What killed a worker, or kept memory from it, is one line with a remedy.
 import os
 import signal
 from collections.abc import Callable
+from importlib import import_module  # here: every worker that fails is a new one, and imports this module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pytest
-import torch
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PythonException
 from pyspark.sql import DataFrame, SparkSession
@@ -116,17 +114,17 @@ def test_a_worker_that_is_killed_whenever_it_tries(spark: SparkSession, tmp_path
 
 TOO_MUCH = 1 << 50  # bytes: more than any address space has
 ALLOCATED = {
-    "python": lambda: bytearray(TOO_MUCH),
-    "numpy": lambda: np.empty(TOO_MUCH, np.int8),
-    "arrow": lambda: pa.allocate_buffer(TOO_MUCH),
-    "torch": lambda: torch.empty(TOO_MUCH, dtype=torch.int8),
+    "python": bytearray,
+    "numpy": lambda size: import_module("numpy").empty(size, "int8"),
+    "arrow": lambda size: import_module("pyarrow").allocate_buffer(size),
+    "torch": lambda size: import_module("torch").ByteTensor(size),
 }
 
 
 @pytest.mark.parametrize("library", sorted(ALLOCATED))
 def test_memory_that_a_worker_does_not_get(spark: SparkSession, monkeypatch: pytest.MonkeyPatch, library: str) -> None:
     def allocate() -> Exception:
-        ALLOCATED[library]()
+        ALLOCATED[library](TOO_MUCH)
         return ZeroDivisionError()
 
     monkeypatch.setattr(module, "_limit", lambda: "600m")
