@@ -3,7 +3,23 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+from pyspark.errors import PySparkException
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import StructType
+
+
+def spark_schema(folder: Path) -> StructType | None:
+    """A table's columns and types, for which Spark would run a job; None where it is for Spark to find them out.
+
+    They are those of Parquet: what Spark itself has noted in the file could name classes to load.
+    """
+    path = min(folder.glob("*.parquet"), default=None)
+    try:
+        return None if path is None else from_arrow_schema(pq.read_schema(path))
+    except (OSError, pa.ArrowException, PySparkException):
+        return None
 
 
 def largest(folder: Path, column: str) -> Any:

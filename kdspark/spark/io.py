@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from kdspark import tables
 from kdspark.errors import StageError
+from kdspark.spark.footers import spark_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -35,7 +36,9 @@ def read_table(spark: "SparkSession", folder: Path) -> "DataFrame":
     """
     if not folder.is_dir():
         raise StageError(f"{folder}: table not found.", "Delete the stage's folder and run it again.")
-    return spark.read.parquet(literal(uri(folder)))
+    schema = spark_schema(folder)
+    reader = spark.read if schema is None else spark.read.schema(schema)
+    return reader.parquet(literal(uri(folder)))
 
 
 def write_table(frame: "DataFrame", table: str, folder: Path) -> int:

@@ -4,7 +4,7 @@ Users are encoded from train events alone, and the lists leave out what they did
 ranked lists, metrics per user, and comparison.json.
 """
 
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ from kdspark.spark.metrics import (
     with_activity,
 )
 from kdspark.stages import baselines, prepare
+from kdspark.stages.at_once import at_once
 from kdspark.stages.compared import Compared, compared_models, stages_compared
 from kdspark.stages.stage import Night, Outcome, Stage, Task
 from kdspark.workspace import read_json, write_json
@@ -118,7 +119,7 @@ class _Evaluation:
         sliced = with_activity(per_user, users, self.config.evaluation.activity_bounds)
         summaries = summarise_by(sliced, [tables.MODEL, SLICE], confidence, *bootstrap)
         paired = paired_models(per_user, self._pairs(), confidence, *bootstrap)
-        results = [self._result(model, summaries, timings[model.name]) for model in self.models]
+        results = at_once(*(partial(self._result, model, summaries, timings[model.name]) for model in self.models))
         return {
             "date": self.task.night.date.isoformat(),
             "run_id": self.task.key[:12],

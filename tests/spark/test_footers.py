@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from pyspark.sql import SparkSession
 
-from kdspark.spark.footers import first_row, largest
+from kdspark import tables
+from kdspark.spark.footers import first_row, largest, spark_schema
+from kdspark.spark.io import read_table
 
 
 def test_of_a_table_that_spark_wrote(spark: SparkSession, tmp_path: Path) -> None:
@@ -24,3 +27,21 @@ def test_where_footers_do_not_tell(tmp_path: Path) -> None:
     assert largest(tmp_path, "n") is None
     assert largest(tmp_path / "none", "n") is None
     assert first_row(tmp_path / "none", "n") is None
+
+
+@pytest.mark.parametrize("ids", [("STRING", "BIGINT"), ("DECIMAL(38,0)", "INT"), ("BINARY", "DOUBLE")])
+def test_a_schema_is_what_spark_would_infer(spark: SparkSession, tmp_path: Path, ids: tuple[str, str]) -> None:
+    every = [tables.ddl(name, *ids) for name in tables.SCHEMAS]
+    for number, ddl in enumerate(["t TIMESTAMP, d DATE, m MAP<STRING, INT>, s STRUCT<a: ARRAY<SMALLINT>>", *every]):
+        folder = tmp_path / str(number)
+        spark.createDataFrame([], ddl).write.parquet(str(folder))
+        assert spark_schema(folder) == spark.read.parquet(str(folder)).schema
+        assert read_table(spark, folder).schema == spark_schema(folder)
+
+
+def test_a_schema_that_is_for_spark_to_find_out(tmp_path: Path) -> None:
+    assert spark_schema(tmp_path) is None
+    (tmp_path / "a.parquet").write_bytes(b"PAR1, but no more of it")
+    assert spark_schema(tmp_path) is None
+    pq.write_table(pa.table({"n": pa.array([1], pa.uint64())}), tmp_path / "a.parquet")
+    assert spark_schema(tmp_path) is None
