@@ -31,7 +31,7 @@ def test_the_configuration_of_a_large_log_suits_generated_ones(log: Path) -> Non
         assert one == other
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 def test_a_night_reports_its_stages_and_models(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import night  # found beside `distill`
 

@@ -14,6 +14,7 @@ from kdspark.workspace import parse_date
 from tests.stages.tiny import runner_of, tiny_config
 
 
+@pytest.mark.bench
 def test_measured_alone_it_is_what_the_night_says(
     distill: ModuleType, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
