@@ -82,7 +82,7 @@ class GateConfig(Strict):
     Args:
         metric: of the student, on test events.
         min_ratio_to_popularity, min_ratio_to_previous: that it is at least so many times popularity's, and that of the
-            last night's student.
+            last night's student. Of a hundred test users either is uncertain by a fifth: bounds have to allow for it.
         min_items_to_previous: that lists hold at least so many times as many different items as last night's.
         min_user_share: of all users, that have a list.
         max_cold_share, max_cold_rise: share of the users with a list whom the model does not know, and how much larger
