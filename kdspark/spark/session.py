@@ -13,11 +13,13 @@ import time
 from pathlib import Path
 
 import pyspark
+from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from kdspark.config import SparkConfig
-from kdspark.errors import ConfigError
+from kdspark.errors import ConfigError, StageError
 from kdspark.spark.local_dirs import mark
 from kdspark.spark.settings import check_settings
 
@@ -51,6 +53,7 @@ def build_session(config: SparkConfig, app_name: str, umask: str | None = None) 
 
     Raises:
         ConfigError: a setting is not on the allow list, or the submitted configuration ignores damaged files.
+        StageError: Spark does not start: no Java, no cluster at that address, or one that starts no executor.
     """
     check_settings(config)
     builder = SparkSession.builder.appName(app_name)
@@ -66,11 +69,24 @@ def build_session(config: SparkConfig, app_name: str, umask: str | None = None) 
     free = {key: value for key, value in wanted.items() if key not in submitted}
     for key, value in {**free, **_FIXED}.items():
         builder = builder.config(key, value)
-    session = builder.getOrCreate()
+    session = _started(builder)
     refuse_lossy_reads(session)
     session.sparkContext.setLogLevel("ERROR")
     mark(session)
     return session
+
+
+def _started(builder: SparkSession.Builder) -> SparkSession:
+    try:
+        return builder.getOrCreate()
+    except (Py4JError, PySparkException) as error:
+        # Of the JVM's own errors the line after py4j's heading; the trace below it is the JVM's.
+        said = (line.removeprefix(": ") for line in str(error).splitlines() if not line.startswith("An error occurred"))
+        raise StageError(
+            f"Spark did not start: {next(said, type(error).__name__)}",
+            "Its own words are above, and in the logs of the cluster's master and workers; `kdspark doctor` looks at "
+            "what a night needs.",
+        ) from error
 
 
 def refuse_lossy_reads(session: SparkSession) -> None:

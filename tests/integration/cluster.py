@@ -55,7 +55,7 @@ def standalone_cluster(
     for host in hosts:
         arguments = ["--host", host, "--webui-port", str(free_port()), "-c", "1", "-m", memory, url]
         commands.append([worker, *arguments])
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "local").mkdir(parents=True, exist_ok=True)  # two workers that make it at once fail
     running: list[subprocess.Popen[bytes]] = []
     log = (folder / "cluster.log").open("wb")
     try:

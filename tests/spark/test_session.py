@@ -1,6 +1,7 @@
 """The session: what it fixes, what it refuses, and who wins under spark-submit."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,37 @@ def test_what_spark_submit_was_told_wins(tmp_path, submitted):
         assert found == ["local[3,4]", "5", "7", sys.executable]
         assert "WARN " not in done.stderr  # the JVM's own lines begin with "WARNING: "
         assert "log level" not in done.stderr
+
+
+_START = """
+import sys
+from kdspark.config import SparkConfig
+from kdspark.errors import StageError
+from kdspark.spark.session import build_session
+try:
+    build_session(SparkConfig(master=sys.argv[1]), "probe")
+except StageError as error:
+    print("SAID", error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("master", "java", "words"),
+    [
+        ("local[1]", "/nowhere", r"Spark did not start: \[JAVA_GATEWAY_EXITED\]"),
+        # A name that no cluster has, on a driver that cannot listen where it is told to.
+        ("spark://127.0.0.1:1", None, r"Spark did not start: java\.net\.BindException: "),
+    ],
+    ids=["no Java", "no address"],
+)
+def test_a_session_that_does_not_start_is_one_line(master, java, words):
+    env = {**os.environ, "SPARK_LOCAL_IP": "192.0.2.1", **({"JAVA_HOME": java} if java else {})}
+    done = subprocess.run([sys.executable, "-c", _START, master], capture_output=True, text=True, env=env, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = done.stdout.split("SAID ")[1].strip()
+    assert re.match(words, said)
+    assert "\n" not in said
+    assert "`kdspark doctor`" in said
 
 
 @pytest.fixture
