@@ -25,6 +25,11 @@ _NO_MEMORY = (  # how Python, numpy, Arrow, torch, threads and libraries that ar
 )
 _NO_MEMORY_UNDER_LIMIT = ("Could not find/load shared object", "without setting an exception")  # llvmlite, Python
 _DIED = {"Python worker exited unexpectedly": "a Python worker", "ExecutorLostFailure": "an executor"}
+_ENDED = (
+    "Master removed our application",
+    "All masters are unresponsive",
+    "Cannot call methods on a stopped SparkContext",
+)
 _KINDS = {
     f"{errors.__name__}.{name}": kind
     for name, kind in vars(errors).items()
@@ -40,7 +45,8 @@ def worker_errors(doing: str = "Spark") -> Iterator[None]:
         doing: what the workers are at, in the words of an error.
 
     Raises:
-        StageError: workers or executors died in every attempt of a task, or may not take the memory that they need.
+        StageError: workers or executors died in every attempt of a task, or may not take the memory that they need; or
+            the cluster has ended the application.
     """
     try:
         yield
@@ -73,6 +79,12 @@ def _died(doing: str, error: PythonException | Py4JJavaError) -> StageError | No
     for words, what in _DIED.items():
         if words in said:
             return StageError(f"{doing}: {what} died in every attempt of a task ({words}).", _remedy())
+    for words in _ENDED:
+        if words in said:
+            return StageError(
+                f"{doing}: the cluster has ended this application ({words}).",
+                "The logs of its master and workers say why; then run the same command again.",
+            )
     return None
 
 

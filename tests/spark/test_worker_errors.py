@@ -112,6 +112,12 @@ def test_a_worker_that_is_killed_whenever_it_tries(spark: SparkSession, tmp_path
         ACTIONS[action](failing(spark, kill), tmp_path)
 
 
+def test_an_application_that_the_cluster_has_ended(spark: SparkSession) -> None:
+    words = r"^Stage score: the cluster has ended this application \(Master removed our application\)\. The logs of"
+    with pytest.raises(StageError, match=words), worker_errors("Stage score"):
+        spark._jvm.scala.sys.package.error("Job aborted due to stage failure: Master removed our application: FAILED")
+
+
 TOO_MUCH = 1 << 50  # bytes: more than any address space has
 ALLOCATED = {
     "python": bytearray,
