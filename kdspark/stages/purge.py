@@ -100,6 +100,8 @@ class Stages:
                 if holds(path, tables.USER_ID, ids):
                     made = path.with_name(f".{path.name}")
                     blank(path, tables.USER_ID, ids, made)
+                    # Hadoop's checksum of what was there: reading in Spark would fail on it, and without one does not.
+                    path.with_name(f".{path.name}.crc").unlink(missing_ok=True)
                     made.replace(path)
         elif manifest.stage in _STUDENTS and (folder / student.MODEL).is_dir():
             _keep(folder, (student.MODEL,))

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import SparkSession
 
 from kdspark.config import MFConfig
 from kdspark.errors import ConfigError, InputError, LeaseError
@@ -17,6 +18,7 @@ from kdspark.failpoints import VARIABLE, FailpointError
 from kdspark.models.batch import FeatureSizes, ItemTable
 from kdspark.models.build import build_model
 from kdspark.models.storage import load_model, save_model
+from kdspark.spark.io import read_table
 from kdspark.stages.erase import erase
 from kdspark.stages.results import list_runs, verify
 from kdspark.workspace import ErasedUsers, LocalStore, Manifest, Publication, Workspace, digest_of, held, parse_date
@@ -99,6 +101,20 @@ def ids_of(users: list[str]) -> pa.Table:
 @pytest.fixture
 def root(tmp_path: Path) -> Root:
     return Root(tmp_path)
+
+
+def test_what_is_kept_can_be_read_by_spark(spark: SparkSession, root: Root, tmp_path: Path) -> None:
+    """Which wrote a checksum beside each file."""
+    jvm: Any = spark._jvm
+    disk = jvm.org.apache.hadoop.fs.FileSystem.getLocal(spark._jsc.hadoopConfiguration())
+    parts = list(root.folder.glob("stages/prepare/*/user_ids/*.parquet"))
+    for part in parts:
+        copy = tmp_path / part.name
+        disk.copyFromLocalFile(*(jvm.org.apache.hadoop.fs.Path(str(path)) for path in (part, copy)))
+        (tmp_path / f".{part.name}.crc").rename(part.with_name(f".{part.name}.crc"))
+    erase(str(root.folder), ["user-1"])
+    for folder in {part.parent for part in parts if part.exists()}:
+        assert read_table(spark, folder).count() == pq.read_table(folder).num_rows
 
 
 def test_what_is_published_and_kept_forgets_the_user(root: Root) -> None:
