@@ -20,9 +20,13 @@ _DEADLINE = 90.0
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Variables for master, workers and spark-submit: loopback only, this Python, scratch space of the test's own."""
+    """Variables for master, workers and spark-submit: loopback only, this Python, scratch space of the test's own.
+
+    Their JVMs, and the executors', live too briefly for the second compiler.
+    """
     return {
         **os.environ,
+        "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
         "SPARK_HOME": str(SPARK_HOME),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(folder / "local"),
