@@ -68,13 +68,18 @@ def run_verb(
         config.privacy.pseudonyms.key()  # before anything is written: it may be missing
     night = Night(config, parse_date(date), Workspace(root), lambda: start_session(config), force, accept_schema)
     if is_done(night, verb):
+        _remove_left(night)  # by the run that published, if it was killed before its end
         return
     with full_disks(night.places), held(night.workspace.lease(night.date), f"The night of {night.date}") as lease:
         refuse_held(night.workspace.erasing, "Users are being erased")
-        night.workspace.remove_left()
-        night.publication.remove_left()
+        _remove_left(night)
         if not is_done(night, verb):  # meanwhile
             run_night(replace(night, lease=lease), verb)
+
+
+def _remove_left(night: Night) -> None:
+    night.workspace.remove_left()
+    night.publication.remove_left()
 
 
 def is_done(night: Night, verb: str) -> bool:

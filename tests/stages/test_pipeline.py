@@ -1,5 +1,6 @@
 """What a verb does before any stage: whether it is done, whether another run is at it, what dead ones left."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from kdspark.stages import pipeline
 from kdspark.stages.publish import config_digest
 from kdspark.stages.stage import Night
 from kdspark.workspace import LocalStore, Publication, Workspace, held, parse_date
+from kdspark.workspace.owners import owned
 from tests.stages.tiny import tiny_config
 
 DATE = "2024-01-02"
@@ -53,6 +55,22 @@ def test_a_published_date_is_done_unless_forced(verbs: Verbs, tmp_path: Path, ca
     verbs.run("score")
     verbs.run(force=True)
     assert [(night.force, verb) for night, verb in verbs.ran[1:]] == [(False, "score"), (True, "run")]
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_what_a_dead_run_left_is_removed_also_if_it_had_published(
+    verbs: Verbs, tmp_path: Path, published: bool
+) -> None:
+    mine, folders = owned("staging-x"), [verbs.root / "stages" / "publish", verbs.root / "published" / DATE]
+    for folder in folders:
+        for name in (mine, mine.replace(f"-{os.getpid()}-", "-999999999-")):
+            (folder / name).mkdir(parents=True)
+    if published:
+        verbs.publish(tmp_path / "table")
+    verbs.run()
+    assert bool(verbs.ran) != published
+    for folder in folders:
+        assert [path.name for path in folder.glob("staging-*")] == [mine]
 
 
 def test_one_run_per_date(verbs: Verbs) -> None:
