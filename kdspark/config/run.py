@@ -89,6 +89,9 @@ class GateConfig(Strict):
             than last night's it may be. A table of users may hold many who have never done anything: by default the
             first is no bound.
         max_flat_share: of the users with a list, whose items by the model all have one score.
+        max_score_psi: how far the scores in lists may be from last night's, as the population stability index that the
+            health table has of them (`psi`): above 0.25 they have shifted. Another student, or a temperature, puts
+            scores on another scale, so that nothing bounds it by default.
         min_overlap_with_previous: share of the items in lists that were in the same user's list last night.
         min_volume, max_volume: that the events of the night's own day are between so many times their median over the
             last `volume_nights` published nights, of which there have to be `min_volume_nights`. Logs without a clock
@@ -109,6 +112,7 @@ class GateConfig(Strict):
     max_cold_share: float = Field(1.0, ge=0, le=1)
     max_cold_rise: float = Field(0.1, ge=0, le=1)
     max_flat_share: float = Field(0.05, ge=0, le=1)
+    max_score_psi: float | None = Field(None, ge=0)
     min_overlap_with_previous: float = Field(0.01, ge=0, le=1)
     min_volume: float = Field(0.5, ge=0, le=1)
     max_volume: float = Field(4.0, ge=1)

@@ -1,4 +1,4 @@
-"""How a night's log is spread: binned counts that two nights can be compared by.
+"""How a night's log and its scores are spread: binned counts that two nights can be compared by.
 
 A bin holds the numbers of one binary length (1, 2-3, 4-7, …), so that bins are the same every night and few.
 """
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Histograms = dict[str, dict[str, int]]
 """Name -> bin -> count; of a bin the largest number that belongs to it has so many binary digits."""
+_SMALL = 10  # scores below 2^-10 are one bin
 
 
 def histograms(
@@ -49,6 +50,22 @@ def histograms(
         day.unpersist()
     found = {"user_activity": activity, "item_popularity": popularity, "history_length": lengths}
     return found, sum(popularity.values())
+
+
+def score_histogram(rows: "DataFrame") -> dict[str, int]:
+    """How the scores are spread that a model gave to what is in the lists.
+
+    Args:
+        rows: table "recommendations", whose scores are finite.
+
+    Returns:
+        Bin -> rows: 0 for scores s of |s| < 2^-10, else n of the sign of s, with 2^(|n| - 11) <= |s| < 2^(|n| - 10), up
+        to rounding. Users whom the model does not know have no score of it.
+    """
+    score = F.col(tables.SCORE).cast("double")
+    size = F.greatest(F.floor(F.log2(F.abs(score))) + _SMALL + 1, F.lit(0))  # of a zero the logarithm is null: 0
+    known = rows.filter(F.col(tables.REASON) != tables.REASON_COLD_START)
+    return _counted(known.select((F.signum(score) * size).cast("int").alias("bin"), F.lit(1).alias("n")))
 
 
 def _bin(value: "Column") -> "Column":

@@ -22,6 +22,7 @@ _WORDS = {
     "max_cold_share": "the share of users whom the model does not know",
     "max_cold_rise": "the share of users whom the model does not know, over last night's,",
     "max_flat_share": "the share of users with one score throughout",
+    "max_score_psi": "the shift of the scores in lists against last night's (PSI)",
     "min_overlap_with_previous": "the share of items that were in the same user's list last night",
     "min_volume": "the number of the day's events over the usual one",
     "max_volume": "the number of the day's events over the usual one",
@@ -73,7 +74,8 @@ def checks(config: GateConfig, tonight: Health, earlier: Sequence[Health]) -> li
     Args:
         tonight: as far as it is known: `metric` and `popularity_metric`, figures of the metric `name`; `user_share`, of
             users with a list; `cold_share`, `flat_share` and `items` (`spark.audit`); `overlap` with last night's
-            lists; `day_events`, those of the night's own day, and `empty_day`, whether there is none; `null_rates`.
+            lists; `day_events`, those of the night's own day, and `empty_day`, whether there is none; `null_rates`;
+            `psi`.
         earlier: the same of the nights before, the latest first.
     """
     last: Health = earlier[0] if earlier else {}
@@ -92,6 +94,7 @@ def checks(config: GateConfig, tonight: Health, earlier: Sequence[Health]) -> li
         "max_cold_share": cold,
         "max_cold_rise": None if cold is None or "cold_share" not in last else cold - last["cold_share"],
         "max_flat_share": tonight.get("flat_share"),
+        "max_score_psi": None if config.max_score_psi is None else tonight.get("psi", {}).get("scores"),
         "min_overlap_with_previous": tonight.get("overlap"),
         "min_volume": volume,
         "max_volume": volume,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdspark.report.comparison import STUDENT, STUDENT_PLAIN, TEACHER, Comparison, find_model, value_of
+from kdspark.spark.drift import Histograms
 from kdspark.spark.nulls import shares, since
 from kdspark.stages.drift import psi
 from kdspark.stages.inputs import LOG
@@ -11,12 +12,15 @@ from kdspark.stages.inputs import LOG
 Health = Mapping[str, Any]
 
 
-def of_inputs(rows: Mapping[str, int], facts: Mapping[str, Any], earlier: Sequence[Health]) -> dict[str, Any]:
+def of_inputs(
+    rows: Mapping[str, int], facts: Mapping[str, Any], earlier: Sequence[Health], more: Histograms | None = None
+) -> dict[str, Any]:
     """What stage prepare found.
 
     Args:
         rows, facts: of its manifest.
         earlier: figures of the published nights before, the latest first.
+        more: histograms of what was made of it.
 
     Returns:
         day_events: of the night's own day, that filters left; None where the log has no clock.
@@ -25,12 +29,12 @@ def of_inputs(rows: Mapping[str, int], facts: Mapping[str, Any], earlier: Sequen
         new_users, new_items: how many more than on the last published night, as a share of tonight's.
         nulls: missing values in all that was read, by input.
         null_rates: `<input>.<column>` -> share of missing values; in the log, of the rows that have come since.
-        histograms: see `spark.drift`.
+        histograms: see `spark.drift`; of `scores` where there are lists.
         psi: how far each of these is from the last published night's.
     """
     last: Health = earlier[0] if earlier else {}
     known = {"known_users": rows.get("user_ids"), "known_items": rows.get("item_ids")}
-    histograms, nulls = facts.get("histograms", {}), facts.get("nulls", {})
+    histograms, nulls = facts.get("histograms", {}) | (more or {}), facts.get("nulls", {})
     fresh = {LOG: since(nulls[LOG], last.get("nulls", {}).get(LOG))} if LOG in nulls else {}
     return {
         "day_events": facts.get("day_events"),

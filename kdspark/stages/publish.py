@@ -13,6 +13,7 @@ from kdspark.config import Config
 from kdspark.errors import BlockedError
 from kdspark.report.comparison import COMPARISON, POPULARITY, STUDENT, Comparison
 from kdspark.spark.audit import as_rows, audit, overlap
+from kdspark.spark.drift import score_histogram
 from kdspark.spark.io import count_rows, literal, read_table, uri
 from kdspark.stages import evaluate, gate, prepare, score
 from kdspark.stages.health import of_inputs, of_models
@@ -40,10 +41,12 @@ def _build(task: Task) -> Outcome:
     comparison: Comparison = read_json(task.inputs[evaluate.NAME] / COMPARISON)
     earlier = night.publication.earlier(night.date, night.config.gate.volume_nights)
     before = [run.manifest.get("health", {}) for run in earlier]
+    lists = as_rows(written)
+    judged = _health(task, lists, comparison, earlier)
     health = {
-        **of_inputs(prepared["rows"], prepared["facts"], before),
+        **of_inputs(prepared["rows"], prepared["facts"], before, {"scores": score_histogram(lists)}),
         **of_models(comparison, night.config.gate.metric),
-        **_health(task, as_rows(written), comparison, earlier),
+        **judged,
     }
     found = gate.checks(night.config.gate, health, before)
     facts = {

@@ -47,6 +47,7 @@ def test_ten_nights_over_a_growing_log(spark: SparkSession, tmp_path: Path) -> N
         assert latest.date == FIRST + dt.timedelta(days=number)
         assert publication.damage(latest) == []
         assert latest.manifest["forced"] == []
+        assert ("scores" in latest.manifest["health"]["psi"]) == bool(published)
         student = runner.manifest("train_student").facts
         assert student["warm_start"] == (f"{published[-1].date}/{published[-1].run_id}" if published else None)
         published.append(latest)

@@ -41,6 +41,7 @@ def test_fault_24_a_student_of_shuffled_events_is_blocked_by_last_nights(spark: 
     before = first.night.publication.latest()
     health = before.manifest["health"]
     assert health["metric"] > 0.3  # who walks by steps is easily followed
+    assert sum(health["histograms"]["scores"].values()) == health["rows"]
     log = pd.read_csv(tmp_path / "log.csv")
     log["i"] = np.random.default_rng(0).permutation(log["i"])
     log.to_csv(tmp_path / "log.csv", index=False)
@@ -53,13 +54,15 @@ def test_fault_24_a_student_of_shuffled_events_is_blocked_by_last_nights(spark: 
     latest: Any = forced.night.publication.latest()
     assert latest.date == parse_date("2024-01-03")
     assert any("min_ratio_to_previous" in reason for reason in latest.manifest["forced"])
+    assert latest.manifest["health"]["psi"]["scores"] > 0
 
 
 @pytest.fixture(scope="module")
 def judged(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """A night whose lists wait for the audit, in a place where another night is published."""
     folder = tmp_path_factory.mktemp("judged")
-    config = {**tiny_config(folder), "gate": {"metric": "ndcg@5", "min_ratio_to_popularity": 0.0}}
+    gate = {"metric": "ndcg@5", "min_ratio_to_popularity": 0.0, "max_score_psi": 0.25}
+    config = {**tiny_config(folder), "gate": gate}
     run_night(runner_of(spark, folder / "root", config).night)
     night = replace(runner_of(spark, folder / "root", config).night, date=parse_date("2024-01-03"))
     runner = Runner(night, stages_of(night.config))
@@ -74,6 +77,7 @@ BAD: list[tuple[str, Callable[[DataFrame], DataFrame], str]] = [
     ("strange", lambda rows: rows.withColumn("item_id", F.expr("if(user_id = '7', '99', item_id)")), "duplicate"),
     ("unknown", lambda rows: rows.withColumn("item_id", F.expr("if(rank = 5, '99', item_id)")), "1 items that"),
     ("long", lambda rows: rows.unionByName(_sixth(rows)), "1 users with more than k=5"),
+    ("swollen", lambda rows: rows.withColumn("score", F.col("score") * 64), r"gate\.max_score_psi"),
     ("few", lambda rows: rows.filter("user_id < '3'"), r"gate\.min_user_share"),
 ]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import SparkSession
 
-from kdspark.spark.drift import histograms
+from kdspark.spark.drift import histograms, score_histogram
 
 
 def digits(numbers: pd.Series) -> pd.Series:
@@ -46,3 +46,14 @@ def test_a_day_without_events(spark: SparkSession) -> None:
     spread, n_events = histograms(empty, users, items, 0, 5)
     assert n_events == 0
     assert spread == {"user_activity": {}, "item_popularity": {}, "history_length": {}}
+
+
+def test_scores_are_binned_by_sign_and_size(spark: SparkSession) -> None:
+    by_bin = {0: [0.0, -0.0, 0.0009, -0.0009, 1e-40], 1: [0.001, 0.0019], 11: [1.0, 1.9], 12: [2.0], -10: [-0.5, -0.9]}
+    by_bin |= {138: [3e38], -138: [-3e38]}
+    lists = [("u", score, "boosted") for scores in by_bin.values() for score in scores] + [("v", 7.0, "cold_start")]
+    rows = spark.createDataFrame(lists, "user_id STRING, score FLOAT, reason STRING")
+    found = score_histogram(rows)
+    assert found == {str(name): len(scores) for name, scores in by_bin.items()}
+    assert list(found) == ["-138", "-10", "0", "1", "11", "12", "138"]
+    assert score_histogram(rows.filter("user_id = 'v'")) == {}

@@ -17,6 +17,7 @@ GOOD: dict[str, Any] = {
     "cold_share": 0.1,
     "flat_share": 0.0,
     "items": 100,
+    "psi": {"scores": 0.02, "user_activity": 0.01},
     "overlap": 0.4,
     "day_events": 1000,
     "empty_day": False,
@@ -31,14 +32,14 @@ def reasons(tonight: dict[str, Any], earlier: list[dict[str, Any]], **bounds: An
 
 
 def test_a_night_like_the_others_passes() -> None:
-    found = checks(GateConfig(), GOOD, [GOOD] * 3)
+    found = checks(GateConfig(max_score_psi=0.25), GOOD, [GOOD] * 3)
     assert blocked(found) is None
     assert {check.key for check in found} == KEYS
     assert all(fact["passed"] for fact in as_facts(found))
 
 
 def test_a_first_night_is_judged_by_itself() -> None:
-    first = {**GOOD, "overlap": None}
+    first = {**GOOD, "overlap": None, "psi": {}}
     assert {check.key for check in checks(GateConfig(), first, [])} == {
         *("min_ratio_to_popularity", "min_user_share", "max_cold_share", "max_flat_share")
     }
@@ -100,6 +101,16 @@ def test_a_share_of_cold_users_can_be_bounded() -> None:
     assert reasons({"cold_share": 0.95}, []) is None
     found = reasons({"cold_share": 0.95}, [], max_cold_share=0.9)
     assert found == "the share of users whom the model does not know is 0.95, above 0.9 (`gate.max_cold_share`)"
+
+
+def test_a_shift_of_scores_can_be_bounded() -> None:
+    shifted = {"psi": {"scores": 0.8, "user_activity": 0.9}}
+    assert reasons(shifted, [GOOD]) is None
+    found = reasons(shifted, [GOOD], max_score_psi=0.25)
+    assert found == (
+        "the shift of the scores in lists against last night's (PSI) is 0.8, above 0.25 (`gate.max_score_psi`)"
+    )
+    assert reasons({"psi": {}}, [], max_score_psi=0.25) is None
 
 
 def test_another_metric_is_not_compared() -> None:
