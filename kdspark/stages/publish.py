@@ -42,11 +42,10 @@ def _build(task: Task) -> Outcome:
     earlier = night.publication.earlier(night.date, night.config.gate.volume_nights)
     before = [run.manifest.get("health", {}) for run in earlier]
     lists = as_rows(written)
-    judged = _health(task, lists, comparison, earlier)
     health = {
+        **_health(task, lists, comparison, earlier),  # first: it audits what the others take for good lists
         **of_inputs(prepared["rows"], prepared["facts"], before, {"scores": score_histogram(lists)}),
         **of_models(comparison, night.config.gate.metric),
-        **judged,
     }
     found = gate.checks(night.config.gate, health, before)
     facts = {

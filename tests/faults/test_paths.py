@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,8 @@ import yaml
 from kdspark.cli import main
 from kdspark.errors import PublishError, StageError
 from kdspark.workspace import LocalStore, Manifest, Publication, Workspace
-from kdspark.workspace.owners import owned
 from tests.stages.tiny import tiny_config
+from tests.workspace.left import left_name
 
 
 def code_of(*arguments: str) -> int:
@@ -101,7 +100,7 @@ def test_fault_36_stages_behind_links_are_refused(tmp_path: Path, outside: Path,
     link = root / place.replace("KEY", key[:20])
     link.parent.mkdir(parents=True)
     link.symlink_to(outside)
-    left = outside / owned("staging-x").replace(f"-{os.getpid()}-", "-999999999-")  # of a process that is gone
+    left = outside / left_name("staging-x")
     left.mkdir()
     before = everything(outside)
 

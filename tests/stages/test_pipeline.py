@@ -1,6 +1,5 @@
 """What a verb does before any stage: whether it is done, whether another run is at it, what dead ones left."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from kdspark.stages.stage import Night
 from kdspark.workspace import LocalStore, Publication, Workspace, held, parse_date
 from kdspark.workspace.owners import owned
 from tests.stages.tiny import tiny_config
+from tests.workspace.left import left_name
 
 DATE = "2024-01-02"
 
@@ -63,7 +63,7 @@ def test_what_a_dead_run_left_is_removed_also_if_it_had_published(
 ) -> None:
     mine, folders = owned("staging-x"), [verbs.root / "stages" / "publish", verbs.root / "published" / DATE]
     for folder in folders:
-        for name in (mine, mine.replace(f"-{os.getpid()}-", "-999999999-")):
+        for name in (mine, left_name("staging-x")):
             (folder / name).mkdir(parents=True)
     if published:
         verbs.publish(tmp_path / "table")
