@@ -22,8 +22,8 @@ from kdspark.errors import ConfigError, StageError
 
 NAME = "features"
 _HERE = Path(__file__).parent
-_ITEMS = "sum(len(list_filter(history, item -> item >= 0)))"
-_CODES = "sum(len(list_filter(codes, code -> code > 0)))"
+_ITEMS = "sum(len(list_filter(history, lambda item: item >= 0)))"
+_CODES = "sum(len(list_filter(codes, lambda code: code > 0)))"
 _SAME = {
     "quarantine": "count(*)",
     "user_ids": "count(*), count(DISTINCT user_id), max(user_idx)",
@@ -88,7 +88,7 @@ def check_same(ours: Path, peer: Path) -> None:
 
     for table, sums in _SAME.items():
         one, other = (
-            duckdb.sql(f"SELECT {sums} FROM read_parquet('{path}')").fetchone()  # noqa: S608
+            duckdb.execute(f"SELECT {sums} FROM read_parquet('{path}')").fetchone()  # noqa: S608
             for path in (ours / table / "*.parquet", peer / f"{table}.parquet")
         )
         if one != other:
