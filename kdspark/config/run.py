@@ -90,8 +90,9 @@ class GateConfig(Strict):
             first is no bound.
         max_flat_share: of the users with a list, whose items by the model all have one score.
         max_score_psi: how far the scores in lists may be from last night's, as the population stability index that the
-            health table has of them (`psi`): above 0.25 they have shifted. Another student, or a temperature, puts
-            scores on another scale, so that nothing bounds it by default.
+            health table has of them (`psi`). Convention calls 0.25 a shift; between good nights of some eighty users it
+            was 0.03 to 0.6. Another student, or a temperature, puts scores on another scale, so that nothing bounds it
+            by default.
         min_overlap_with_previous: share of the items in lists that were in the same user's list last night.
         min_volume, max_volume: that the events of the night's own day are between so many times their median over the
             last `volume_nights` published nights, of which there have to be `min_volume_nights`. Logs without a clock
