@@ -141,6 +141,22 @@ def test_who_may_read(umask: str, status: str) -> None:
     assert only(storage.file_modes(patient())).status == "ok"
 
 
+def published_to(url: str, spark: SparkSession) -> Patient:
+    return Patient(parse_config({**minimal(), "publish": {"to": url}}), None, lambda _: spark)
+
+
+def test_where_nights_are_published(spark: SparkSession, tmp_path: Path) -> None:
+    """A folder, which may not be there yet; and a file system that nobody knows."""
+    folder = tmp_path / "elsewhere"
+    found = only(storage.publish_to(published_to(folder.as_uri(), spark)))
+    assert (found.status, found.found) == ("ok", f"{folder.as_uri()} is written and renamed")
+    assert list(folder.rglob("*")) == []
+    assert list(storage.publish_to(patient())) == []
+    ill = [one for one in examine(published_to("nowhere://x/y", spark), [storage]) if one.check == "publish.to"]
+    assert only(ill).status == "FAIL"
+    assert "nowhere" in only(ill).found
+
+
 def wrong_root(answer: dict[str, Any]) -> None:
     answer["reads"] = "No such file or directory"
 

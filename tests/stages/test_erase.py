@@ -18,10 +18,22 @@ from kdspark.failpoints import VARIABLE, FailpointError
 from kdspark.models.batch import FeatureSizes, ItemTable
 from kdspark.models.build import build_model
 from kdspark.models.storage import load_model, save_model
+from kdspark.spark.hadoop_store import HadoopStore
 from kdspark.spark.io import read_table
 from kdspark.stages.erase import erase
+from kdspark.stages.published import note_place
 from kdspark.stages.results import list_runs, verify
-from kdspark.workspace import ErasedUsers, LocalStore, Manifest, Publication, Workspace, digest_of, held, parse_date
+from kdspark.workspace import (
+    ErasedUsers,
+    LocalStore,
+    Manifest,
+    Publication,
+    Store,
+    Workspace,
+    digest_of,
+    held,
+    parse_date,
+)
 from kdspark.workspace.manifest import read_manifest
 
 USERS = [f"user-{number}" for number in range(6)]
@@ -31,12 +43,17 @@ STUDENTS = "train_student", "train_plain"
 
 
 class Root:
-    """Two published nights that go on from one another, and a stage of which nothing was published."""
+    """Two published nights that go on from one another, and a stage of which nothing was published.
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    Args:
+        store: where they are published, which is the folder `readers`; None: at ROOT.
+    """
+
+    def __init__(self, folder: Path, store: Store | None = None, readers: Path | None = None, **settings: Any) -> None:
         self.folder, self.settings = folder / "root", settings
+        self.readers = readers or self.folder
         self.workspace = Workspace(self.folder)
-        self.publication = Publication(LocalStore(self.folder))
+        self.publication = Publication(store or LocalStore(self.folder))
         for number, date in enumerate(DATES):
             self.night(number, date, USERS[: 5 + number])
         self.stage("prepare", 9, {}, {"user_ids": ids_of(["somebody else"])})
@@ -77,17 +94,18 @@ class Root:
         self.publication.publish(parse_date(date), f"r{number}", table, facts)
 
     def lists(self, run: str) -> list[str]:
-        folder = next(self.folder.glob(f"published/*/{run}/recommendations"))
+        folder = next(self.readers.glob(f"published/*/{run}/recommendations"))
         return sorted(set(pd.read_parquet(folder)["user_id"]))
 
     @property
     def latest(self) -> str:
-        return str(json.loads((self.folder / "latest.json").read_text())["run_id"])
+        return str(json.loads((self.readers / "latest.json").read_text())["run_id"])
 
     def files_with(self, text: str) -> list[Path]:
         """Files whose bytes, or whose values if they are Parquet, hold it."""
         found = []
-        for path in (path for path in self.folder.rglob("*") if path.is_file()):
+        folders = {self.folder, self.readers}
+        for path in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
             values = str(pq.read_table(path).to_pydict()) if path.suffix == ".parquet" else ""
             if text.encode() in path.read_bytes() or text in values:
                 found.append(path)
@@ -185,6 +203,22 @@ def test_an_interrupted_erasure_is_finished_by_the_next(
     assert states == [True, False]
 
 
+def test_runs_that_are_published_elsewhere(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system that Hadoop knows, from which they come to this machine, and go back."""
+    for module in ("results", "erase"):
+        monkeypatch.setattr(f"kdspark.stages.{module}.session", lambda: spark)
+    readers = tmp_path / "elsewhere"
+    root = Root(tmp_path, HadoopStore(spark, readers.as_uri()), readers)
+    note_place(root.workspace, readers.as_uri())
+    erase(str(root.folder), ["user-1", "user-5"])
+    check_erased(root, ["user-1", "user-5"])
+    assert root.lists("r0-e1") == root.lists("r1-e1") == ["user-0", "user-2", "user-3", "user-4"]
+    assert not (root.folder / "published").exists()
+    assert read_table(spark, readers / "published" / DATES[1] / "r1-e1" / "recommendations").count() == 8
+
+
 def test_readers_always_have_a_whole_run(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
@@ -225,6 +259,7 @@ def test_ids_come_from_a_file_and_are_named_in_no_error(root: Root, tmp_path: Pa
 def test_ids_are_of_the_tables_type(tmp_path: Path) -> None:
     root = Root.__new__(Root)
     root.folder, root.settings = tmp_path / "root", {}
+    root.readers = root.folder
     root.workspace, root.publication = Workspace(root.folder), Publication(LocalStore(root.folder))
     root.night(0, DATES[0], [7, 77, 777])  # type: ignore[list-item]
     with pytest.raises(InputError) as error:
