@@ -11,6 +11,7 @@ from kdspark.bridge.distributed import concurrent_tasks
 from kdspark.doctor import probe as probes
 from kdspark.doctor.check import Finding, Patient, check
 from kdspark.doctor.machine import size_of
+from kdspark.doctor.registering import wait_for_executors
 from kdspark.doctor.storage import judged_clock
 from kdspark.doctor.versions import installed
 from kdspark.errors import InputError
@@ -31,10 +32,11 @@ def executors(patient: Patient) -> Iterator[Finding]:
         token = patient.root.absolute() / owned("doctor")
         token.write_text("seen by all")
     try:
+        expected = wait_for_executors(patient.session)
         started = time.time()
         answers = _ask(patient, token)
         took = time.time() - started
-        yield from judged(patient, answers, token, started, took)
+        yield from judged(patient, answers, token, started, took, expected)
     finally:
         if token is not None:
             for path in token.parent.glob(f"{token.name}*"):
@@ -61,14 +63,23 @@ def inputs(patient: Patient) -> Iterator[Finding]:
         yield Finding(f"data.{name}", "ok", f"{len(files):,} files, {size / 2**30:,.2f} GiB; executors read them")
 
 
-def judged(patient: Patient, answers: Answers, token: Path | None, started: float, took: float) -> Iterator[Finding]:
+def judged(
+    patient: Patient, answers: Answers, token: Path | None, started: float, took: float, expected: int = 0
+) -> Iterator[Finding]:
     """What the executors' answers mean.
 
     Args:
         started, took: when they were asked, and how long it took: so late an answer may be.
+        expected: executors that there should be; 0: any number.
     """
-    there, hosts = {answer["executor"] for answer in answers}, {answer["host"] for answer in answers}
-    yield Finding("executors", "ok", f"{len(there)} on {len(hosts)} machines answered")
+    there = {(answer["host"], answer["executor"]) for answer in answers}
+    hosts = {host for host, _ in there}
+    found = f"{len(there)} on {len(hosts)} machines answered"
+    if len(there) < expected:
+        remedy = "Look at the cluster manager for free cores and memory, or lower spark.executor.instances."
+        yield Finding("executors", "warning", f"{found}, of {expected}", remedy)
+    else:
+        yield Finding("executors", "ok", found)
     yield _alike(answers)
     if token is not None:
         yield _shared(answers, token)

@@ -23,8 +23,6 @@ def probe(tasks: Iterable[int], token: str | None, packages: list[str], wait_s: 
     import time
     from pathlib import Path
 
-    from pyspark import SparkFiles
-
     def version(name: str) -> str | None:
         try:
             return importlib.metadata.version(name)
@@ -40,7 +38,7 @@ def probe(tasks: Iterable[int], token: str | None, packages: list[str], wait_s: 
 
     found: dict[str, Any] = {
         "host": socket.gethostname(),
-        "executor": str(SparkFiles.getRootDirectory()),
+        "executor": os.getppid(),  # a worker's parent, of which each executor of a host has its own
         "python": platform.python_version(),
         "program": sys.executable,
         "packages": {name: version(name) for name in packages},

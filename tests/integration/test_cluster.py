@@ -1,15 +1,18 @@
-"""The night on a real standalone cluster through spark-submit gives what it gives in local mode, bit by bit.
+"""A real standalone cluster: the doctor looks at it, and a night by spark-submit gives what it gives in local mode.
 
-Its students train on two processes: on the cluster through TorchDistributor, one per worker; in local mode on this
-machine. Each process gets the same rows and the sum of two gradients has one order, so even the weights are equal.
+That is bit by bit. Its students train on two processes: on the cluster through TorchDistributor, one per worker; in
+local mode on this machine. Each process gets the same rows and the sum of two gradients has one order, so even the
+weights are equal.
 """
 
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
+from kdspark.doctor.run import UNFIT
 from kdspark.stages.results import latest_table
 from tests.integration.cluster import REPOSITORY, standalone_cluster, submit
 from tests.integration.nights import DATE, small_config, small_log, write_config
@@ -27,6 +30,31 @@ def barrier_tasks(cluster: Path) -> list[int]:
     """By executor, how many tasks of barrier stages it ran; nothing but training on several processes has such."""
     logs = sorted((cluster / "work").glob("app-*/*/stderr"))
     return [log.read_text().count("has entered the global sync") for log in logs]
+
+
+def test_the_doctor_looks_at_all_executors(tmp_path: Path) -> None:
+    """Healthy, and with a log that is not there."""
+    root, log = tmp_path / "root", small_log(tmp_path, users=5)
+    path = write_config(tmp_path / "night.yaml", small_config(log))
+
+    def look() -> tuple[int, dict[str, dict[str, str]]]:
+        arguments = ["--config", str(path), "--root", str(root), "--json"]
+        done = submit(url, REPOSITORY / "jobs" / "doctor.py", arguments, tmp_path / "cluster", REPOSITORY)
+        said = done.stdout[done.stdout.index("[\n") :]  # after the log, which spark-submit puts there, too
+        return done.returncode, {one["check"]: one for one in json.loads(said)}
+
+    with standalone_cluster(tmp_path / "cluster") as url:
+        code, found = look()
+        there = {name: one["status"] for name, one in found.items() if name.startswith(("executors", "data."))}
+        assert set(there.values()) == {"ok"}, found
+        assert there.keys() >= {"executors' versions", "executors' --root", "executors' clocks", "executors' memory"}
+        assert there.keys() >= {"data.interactions", "data.users", "data.items"}
+        assert found["executors"]["found"] == "2 on 1 machines answered"
+        assert code == (UNFIT if any(one["status"] == "FAIL" for one in found.values()) else 0)
+        log.unlink()
+        code, found = look()
+    assert (code, found["data.interactions"]["status"]) == (UNFIT, "FAIL")
+    assert list(root.iterdir()) == []
 
 
 def test_cluster_equals_local(spark: SparkSession, tmp_path: Path) -> None:
