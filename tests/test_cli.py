@@ -8,6 +8,7 @@ import pytest
 
 import jobs
 from kdspark.cli import main
+from kdspark.doctor import run as doctor
 from kdspark.stages import pipeline, search
 
 
@@ -74,7 +75,7 @@ JOBS = {
 
 
 def test_every_job_is_tested() -> None:
-    assert {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "search"} == JOBS.keys()
+    assert {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "search", "doctor"} == JOBS.keys()
 
 
 @pytest.mark.parametrize("job", sorted(JOBS))
@@ -103,3 +104,16 @@ def test_the_job_that_searches_has_two_more_options(
         assert not stopped.value.code
         assert capsys.readouterr().out == "the table\n"
         assert asked.pop() == ("my.yaml", "space.yaml", "2024-01-01", "out", trials, ["seed=1"])
+
+
+def test_the_job_that_looks_at_a_cluster_ends_with_what_it_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(doctor, "run_doctor", lambda *arguments: asked.append(arguments) or ("the table", doctor.UNFIT))
+    monkeypatch.setattr(sys, "argv", ["doctor.py", "--config", "my.yaml", "--root", "out", "--set", "seed=1", "--json"])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(FOLDER / "doctor.py"), run_name="__main__")
+    assert stopped.value.code == doctor.UNFIT
+    assert capsys.readouterr().out == "the table\n"
+    assert asked == [("my.yaml", "out", ["seed=1"], True)]
