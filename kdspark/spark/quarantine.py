@@ -15,6 +15,7 @@ from kdspark.spark.io import literal, uri
 from kdspark.spark.nulls import Nulls, mark_missing, sums_of_missing
 from kdspark.spark.sources import CORRUPT, quoted
 from kdspark.spark.unreadable import unreadable
+from kdspark.spark.worker_errors import is_explained
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -69,6 +70,8 @@ def write_judged(
         # Read back a few times and then removed: looking for repeated ids would cost more than it saves.
         marked.write.options(**{"compression": "snappy", "parquet.enable.dictionary": "false"}).parquet(uri(scratch))
     except (PySparkException, Py4JJavaError) as error:
+        if is_explained(error):
+            raise
         raise unreadable(source, error) from error
     # what was written is known: no footer has to be read for it
     return frame.sparkSession.read.schema(marked.schema).parquet(literal(uri(scratch)))

@@ -17,6 +17,7 @@ from kdspark.spark.changed_type import changed_type
 from kdspark.spark.io import literal
 from kdspark.spark.partitions import with_partition_columns
 from kdspark.spark.unreadable import reading_keys, unreadable
+from kdspark.spark.worker_errors import is_explained
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -70,6 +71,8 @@ def read_source(spark: "SparkSession", source: SourceConfig, files: list[SourceF
     try:
         return with_partition_columns(_read(spark, source, [literal(path) for path in paths]), paths)
     except (PySparkException, Py4JJavaError) as error:
+        if is_explained(error):
+            raise
         changed = changed_type(spark, paths) if "CANNOT_MERGE_SCHEMAS" in str(error) else None
         raise changed or unreadable(source, error) from error
 

@@ -24,6 +24,8 @@ _NO_MEMORY = (  # how Python, numpy, Arrow, torch, threads and libraries that ar
     *("can't start new thread", "Resource temporarily unavailable", "failed to map segment"),
 )
 _NO_MEMORY_UNDER_LIMIT = ("Could not find/load shared object", "without setting an exception")  # llvmlite, Python
+_TOO_LARGE = "is bigger than spark.driver.maxResultSize"
+_HEAP = ("Java heap space", "GC overhead limit exceeded")
 _DIED = {"Python worker exited unexpectedly": "a Python worker", "ExecutorLostFailure": "an executor"}
 _ENDED = (
     "Master removed our application",
@@ -45,16 +47,30 @@ def worker_errors(doing: str = "Spark") -> Iterator[None]:
         doing: what the workers are at, in the words of an error.
 
     Raises:
-        StageError: workers or executors died in every attempt of a task, or may not take the memory that they need; or
-            the cluster has ended the application.
+        StageError: workers or executors died in every attempt of a task, or may not take the memory that they need; the
+            driver may not take in what they send; or the cluster has ended the application.
     """
     try:
         yield
     except (PythonException, Py4JJavaError) as error:
-        found = raised_in_worker(error) or _out_of_memory(doing, error) or _died(doing, error)
+        found = _explained(doing, error)
         if found is None:
             raise
         raise found from error
+
+
+def is_explained(error: Exception) -> bool:
+    """Whether `worker_errors` knows what it is: then it is not the fault of what was being read."""
+    return isinstance(error, PythonException | Py4JJavaError) and _explained("", error) is not None
+
+
+def _explained(doing: str, error: PythonException | Py4JJavaError) -> KdsparkError | None:
+    return (
+        raised_in_worker(error)
+        or _out_of_heap(doing, error)  # before Python's: Java's OutOfMemoryError has the name of that in its own
+        or _out_of_memory(doing, error)
+        or _died(doing, error)
+    )
 
 
 def raised_in_worker(error: PythonException | Py4JJavaError) -> KdsparkError | None:
@@ -62,6 +78,25 @@ def raised_in_worker(error: PythonException | Py4JJavaError) -> KdsparkError | N
     name, _, message = _last_words(error).partition(": ")
     kind = _KINDS.get(name)
     return kind(message, "") if kind else None
+
+
+def _out_of_heap(doing: str, error: PythonException | Py4JJavaError) -> StageError | None:
+    """A JVM had no room, or what executors sent was more than the driver may take in."""
+    said = "\n".join(_messages(error))
+    line = next((line for line in said.splitlines() if _TOO_LARGE in line), None)
+    if line is not None:
+        words = line.rpartition("failure: ")[2].strip()
+        return StageError(
+            f"{doing}: executors sent the driver more than it may take in ({words[:200]}).",
+            "Raise spark.driver.maxResultSize, and spark.driver.memory with it; then run the same command again.",
+        )
+    for words in _HEAP:
+        if words in said:
+            return StageError(
+                f"{doing}: a JVM's heap is full ({words}).",
+                "Raise spark.executor.memory, or in local mode spark.driver.memory; then run the same command again.",
+            )
+    return None
 
 
 def _out_of_memory(doing: str, error: PythonException | Py4JJavaError) -> StageError | None:

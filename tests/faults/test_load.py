@@ -92,6 +92,18 @@ def test_fault_33_a_bounded_driver(tmp_path: Path, gold: Rows) -> None:
     assert night.rows == gold
 
 
+def test_fault_33_a_driver_that_may_take_in_next_to_nothing(tmp_path: Path) -> None:
+    little = {"spark.driver.maxResultSize": "1k"}
+    night = FaultyNight(tmp_path, spark={**SPARK, "settings": {**SPARK["settings"], **little}})
+    ended = night.run()
+    assert ended.code == 4, ended.log
+    (error,) = ended.errors
+    assert "Stage prepare: executors sent the driver more than it may take in (Total size of serialized" in error
+    assert "Raise spark.driver.maxResultSize" in error
+    assert ended.log.rstrip().endswith(error)
+    assert night.tree == {}
+
+
 @pytest.mark.parametrize("cpus", [1, 2])
 def test_fault_34_threads_in_workers_are_the_tasks_cpus(cpus: int) -> None:
     """Spark itself says so by OMP_NUM_THREADS, unless the operator has said otherwise, as here."""

@@ -1,14 +1,17 @@
 """What is said of files that cannot be read: the file, a cause of a few words, a remedy that fits the format."""
 
 import gzip
+import os
+import signal
 
 import pytest
 
 from kdspark.config import SourceConfig
-from kdspark.errors import InputError
+from kdspark.errors import InputError, StageError
 from kdspark.spark.quarantine import write_judged
 from kdspark.spark.sources import quoted, read_source
 from kdspark.spark.unreadable import reading_keys, unreadable
+from kdspark.spark.worker_errors import worker_errors
 from tests.spark.logs import parquet
 
 
@@ -91,3 +94,14 @@ def test_an_error_without_a_file_names_the_paths():
 )
 def test_only_keys_of_the_format_are_advised(kind, first, expected):
     assert reading_keys(SourceConfig(paths="x", format=kind), *first) == expected
+
+
+def test_a_worker_that_dies_meanwhile_is_not_the_files_fault(spark, tmp_path):
+    def die(batches):
+        os.kill(os.getpid(), signal.SIGKILL)
+        yield from batches
+
+    source = parquet(tmp_path / "log", spark.range(10).selectExpr("cast(id AS string) u"))
+    frame = read_source(spark, source).mapInArrow(die, "u STRING")
+    with pytest.raises(StageError, match=r"^Stage prepare: a Python worker died"), worker_errors("Stage prepare"):
+        write_judged(frame, [quoted("u")], quoted("u"), source, tmp_path / "scratch")

@@ -118,6 +118,26 @@ def test_an_application_that_the_cluster_has_ended(spark: SparkSession) -> None:
         spark._jvm.scala.sys.package.error("Job aborted due to stage failure: Master removed our application: FAILED")
 
 
+@pytest.mark.parametrize(
+    ("java", "words"),
+    [
+        (
+            "Total size of serialized results of 1 tasks (4.8 MiB) is bigger than spark.driver.maxResultSize (1.0 MiB)",
+            r"more than it may take in \(Total size of .* \(1\.0 MiB\)\)\. Raise spark\.driver\.maxResultSize",
+        ),
+        (
+            "Task 0 in stage 3.0 failed 4 times: java.lang.OutOfMemoryError: Java heap space\n\tat Foo.java",
+            r"a JVM's heap is full \(Java heap space\)\. Raise spark\.executor\.memory, or in local mode",
+        ),
+    ],
+    ids=["results", "heap"],
+)
+def test_memory_that_a_jvm_does_not_get(spark: SparkSession, java: str, words: str) -> None:
+    with pytest.raises(StageError, match=f"^Stage score: .*{words}") as raised, worker_errors("Stage score"):
+        spark._jvm.scala.sys.package.error(f"Job aborted due to stage failure: {java}")
+    assert "\n" not in str(raised.value)
+
+
 TOO_MUCH = 1 << 50  # bytes: more than any address space has
 ALLOCATED = {
     "python": bytearray,
