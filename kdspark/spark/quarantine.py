@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from kdspark import tables
@@ -14,8 +12,7 @@ from kdspark.errors import InputError
 from kdspark.spark.io import literal, uri
 from kdspark.spark.nulls import Nulls, mark_missing, sums_of_missing
 from kdspark.spark.sources import CORRUPT, quoted
-from kdspark.spark.unreadable import unreadable
-from kdspark.spark.worker_errors import is_explained
+from kdspark.spark.unreadable import reading
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -66,13 +63,9 @@ def write_judged(
         *mark_missing(frame, watched),
     )
     marked = marked if withheld is None else withheld(marked)
-    try:
+    with reading(source):
         # Read back a few times and then removed: looking for repeated ids would cost more than it saves.
         marked.write.options(**{"compression": "snappy", "parquet.enable.dictionary": "false"}).parquet(uri(scratch))
-    except (PySparkException, Py4JJavaError) as error:
-        if is_explained(error):
-            raise
-        raise unreadable(source, error) from error
     # what was written is known: no footer has to be read for it
     return frame.sparkSession.read.schema(marked.schema).parquet(literal(uri(scratch)))
 

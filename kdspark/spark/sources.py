@@ -16,8 +16,7 @@ from kdspark.errors import InputError, NoRowsError
 from kdspark.spark.changed_type import changed_type
 from kdspark.spark.io import literal
 from kdspark.spark.partitions import with_partition_columns
-from kdspark.spark.unreadable import reading_keys, unreadable
-from kdspark.spark.worker_errors import is_explained
+from kdspark.spark.unreadable import reading, reading_keys
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -68,13 +67,13 @@ def read_source(spark: "SparkSession", source: SourceConfig, files: list[SourceF
     empty = [file.path for file in files if not file.bytes]
     if empty and source.format == "parquet":
         raise InputError(f"{empty[0]}: zero bytes, not a Parquet file.", "Remove it or export it again.")
-    try:
-        return with_partition_columns(_read(spark, source, [literal(path) for path in paths]), paths)
-    except (PySparkException, Py4JJavaError) as error:
-        if is_explained(error):
+    with reading(source):
+        try:
+            return with_partition_columns(_read(spark, source, [literal(path) for path in paths]), paths)
+        except (PySparkException, Py4JJavaError) as error:
+            if "CANNOT_MERGE_SCHEMAS" in str(error) and (changed := changed_type(spark, paths)) is not None:
+                raise changed from error
             raise
-        changed = changed_type(spark, paths) if "CANNOT_MERGE_SCHEMAS" in str(error) else None
-        raise changed or unreadable(source, error) from error
 
 
 def columns_of(frame: "DataFrame") -> dict[str, str]:

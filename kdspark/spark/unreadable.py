@@ -2,17 +2,38 @@
 
 import re
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+
 from kdspark.config import SourceConfig
 from kdspark.errors import InputError
+from kdspark.spark.worker_errors import is_explained
 
 _KINDS = {"parquet": "Parquet", "csv": "CSV", "json": "JSON lines"}
 _KEYS = {"parquet": [], "csv": ["`delimiter`", "`header`", "`encoding`"], "json": ["`encoding`"]}
 _FILES = (re.compile(r"reading file (.+?)\. [A-Z]"), re.compile(r"((?:file:/|\w+://)\S+)"))
 _CODES = re.compile(r"^\[[A-Z0-9_.]+\] | SQLSTATE: \w+| CSV file: .*$")
 _MOST = 120  # letters of a cause
+
+
+@contextmanager
+def reading(source: SourceConfig) -> Iterator[None]:
+    """What fails while a source's files are read is their fault, unless `worker_errors` knows better.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    try:
+        yield
+    except (PySparkException, Py4JJavaError) as error:
+        if is_explained(error):
+            raise
+        raise unreadable(source, error) from error
 
 
 def unreadable(source: SourceConfig, error: Exception) -> InputError:

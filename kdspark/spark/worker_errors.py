@@ -47,8 +47,8 @@ def worker_errors(doing: str = "Spark") -> Iterator[None]:
         doing: what the workers are at, in the words of an error.
 
     Raises:
-        StageError: workers or executors died in every attempt of a task, or may not take the memory that they need; the
-            driver may not take in what they send; or the cluster has ended the application.
+        StageError: workers or executors died in every attempt of a task, or may not take the memory that they need; a
+            JVM's heap is full; the driver may not take in what they send; or the cluster has ended the application.
     """
     try:
         yield
